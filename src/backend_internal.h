@@ -1,0 +1,57 @@
+/*
+ * backend_internal.h - what the three files of the SQL integration share.
+ *
+ * backend.c: messages and results.  backend_connect.c: $connect and registering.
+ * backend_disconnect.c: $disconnect, touching, and registering again after an outage.
+ */
+#pragma once
+
+#include "backend.h"
+#include "buf.h"
+#include "event.h"
+#include "pg.h"
+
+struct connect_queue;
+struct disconnect_queue;
+
+struct backend {
+    struct backend_env env;
+    char *routes;       /* array literal: the schemas of routes, the profile last */
+    size_t other_nodes; /* alive beside this one, as of the last heartbeat */
+    size_t message_calls;
+    struct connect_queue *connects;
+    struct disconnect_queue *disconnects;
+};
+
+/* The columns of switchboard.event_result, in the order every statement here selects them. */
+enum result_column { RESULT_INDEX, RESULT_KIND, RESULT_TARGET, RESULT_PAYLOAD, RESULT_EXCEPT };
+#define RESULT_COLUMNS "event_index, kind, target, payload, except_connection"
+
+/* Deliveries for other nodes, collected while the rows of one result are applied. */
+struct relay {
+    struct buf kinds, targets, payloads, excepts;
+    size_t count;
+};
+void relay_begin(struct relay *relay);
+void relay_send(struct relay *relay, struct backend *backend); /* and frees */
+
+/* Applies one row: a delivery goes out, `published` wakes the follower.  Rows of other kinds
+ * (accept, refuse, error, forbidden, locked) are the caller's business and are ignored here. */
+void backend_apply_row(struct backend *backend, struct connection *origin, const struct rows *rows,
+                       size_t row, struct relay *relay);
+
+/* True when the row's kind is that word. */
+bool result_is(const struct rows *rows, size_t row, const char *kind);
+
+/* Error texts of class 22 (data exceptions) quote the data: what stands between double quotes is
+ * replaced, so that a message body never reaches the log.  Borrowed: text itself is changed. */
+const char *redact_error(char *text, const char *sqlstate);
+
+struct connect_queue *connect_queue_create(struct backend *backend) MUST_USE;
+void connect_queue_free(struct connect_queue *queue);
+struct disconnect_queue *disconnect_queue_create(struct backend *backend) MUST_USE;
+void disconnect_queue_free(struct disconnect_queue *queue);
+size_t disconnect_queue_len(const struct disconnect_queue *queue);
+/* Deregisters an id without a connection behind it: what became of it is not known. */
+void disconnect_queue_add(struct disconnect_queue *queue, const char *connection_id, int code,
+                          const char *reason, const char *request_id);

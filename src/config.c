@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.c - every setting, from one table.
+ *
+ * To add a setting: a member of struct config, a row here; nothing else.
+ */
+#include "config.h"
+
+#include "buf.h"
+#include "json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind {
+    KIND_TEXT,
+    KIND_SECRET, /* text that is never printed */
+    KIND_WORD,   /* letters, digits, '-' and '_'; at least one, at most 128 */
+    KIND_CHOICE, /* one of the words in `choices`, which are separated by blanks */
+    KIND_INTEGER /* min ... max */
+};
+
+enum { MAX_ALIASES = 2 };
+
+struct setting {
+    const char *name; /* as in struct config */
+    enum kind kind;
+    size_t offset;
+    const char *fallback; /* what it is when nobody sets it */
+    int64_t min;
+    int64_t max;
+    const char *choices;
+    const char *aliases[MAX_ALIASES]; /* environment variables of others; the first one wins */
+    const char *help;
+};
+
+/* clang-format off */
+#define TEXT(member, fallback, ...) \
+    {#member, KIND_TEXT, offsetof(struct config, member), fallback, 0, 0, NULL, {0}, __VA_ARGS__}
+#define ALIASED(member, kind, first, second, help) \
+    {#member, kind, offsetof(struct config, member), "", 0, 0, NULL, {first, second}, help}
+#define SECRET(member, help) \
+    {#member, KIND_SECRET, offsetof(struct config, member), "", 0, 0, NULL, {0}, help}
+#define WORD(member, fallback, help) \
+    {#member, KIND_WORD, offsetof(struct config, member), fallback, 0, 0, NULL, {0}, help}
+#define CHOICE(member, fallback, choices, help) \
+    {#member, KIND_CHOICE, offsetof(struct config, member), fallback, 0, 0, choices, {0}, help}
+#define INTEGER(member, fallback, min, max, help) \
+    {#member, KIND_INTEGER, offsetof(struct config, member), fallback, min, max, NULL, {0}, help}
+
+enum { MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000, MEBIBYTE = 1048576 };
+
+static const struct setting settings[] = {
+    TEXT(listen_address, "127.0.0.1", "address that accepts WebSockets"),
+    INTEGER(port, "8080", 0, 65535, "port that accepts WebSockets; 0 takes any free one"),
+    WORD(stage, "dev", "first part of the path: ws://host:port/<stage>"),
+    TEXT(admin_address, "127.0.0.1", "address of the admin port"),
+    INTEGER(admin_port, "8081", 0, 65535, "port for health, metrics and @connections; 0 takes any free one"),
+    ALIASED(public_endpoint, KIND_TEXT, "AWS_WEBSOCKET_API_GATEWAY_ENDPOINT", "WEBSOCKET_API_ENDPOINT",
+            "management endpoint written to every connection's row; empty: the admin port's"),
+    TEXT(domain_name, "", "requestContext.domainName of events; empty: the Host of the handshake"),
+    WORD(api_id, "local", "requestContext.apiId of events"),
+    TEXT(node_name, "", "name of this process in the database; empty: <hostname>:<port>"),
+    TEXT(ports_file, "", "file that gets the ports and the process id once serving; empty: none"),
+
+    ALIASED(database_url, KIND_SECRET, "DATABASE_URL", NULL,
+            "PostgreSQL connection string; empty: the variables PGHOST, PGUSER, ..."),
+    INTEGER(database_pool_size, "4", 1, 64, "database connections that run message events"),
+    INTEGER(database_connect_timeout_ms, "5000", 100, 10 * MINUTE_MS, "for one attempt to connect"),
+    INTEGER(database_wait_ms, "5000", 0, 29000, "how long a handshake waits for a database that is away"),
+    INTEGER(integration_timeout_ms, "29000", 50, 29000, "for a route function to answer"),
+    INTEGER(batch_rows, "256", 1, 10000, "connections that one database call registers at most"),
+
+    WORD(profile, "careconnect", "the routes that ship with the program: schema of that name"),
+    TEXT(routes, "", "schemas whose routes go in front of the profile's, separated by commas"),
+    TEXT(route_selection_expression, "", "such as $request.body.action; empty: the profile's own"),
+
+    INTEGER(connection_ttl_minutes, "120", 1, 525600, "after which a connection's row expires"),
+    INTEGER(max_connections, "100000", 1, 10000000, "open connections; past it handshakes get 503"),
+    INTEGER(max_pending_handshakes, "20000", 1, 1000000, "handshakes under way at a time"),
+    INTEGER(handshake_timeout_ms, "10000", 10, 10 * MINUTE_MS, "to receive the head of a request"),
+    INTEGER(max_head_bytes, "16384", 256, MEBIBYTE, "size of the head of a request"),
+    INTEGER(max_message_bytes, "131072", 1, 64 * MEBIBYTE, "size of a message from a client"),
+    INTEGER(max_frame_bytes, "32768", 1, 64 * MEBIBYTE, "size of a frame from a client"),
+    INTEGER(max_queue_bytes, "1048576", 1024, 1024 * MEBIBYTE, "unsent output of a connection; past it the client is closed with 1008"),
+    INTEGER(max_pending_messages, "64", 1, 100000, "messages of a connection that wait for their route"),
+    INTEGER(idle_timeout_ms, "600000", 50, DAY_MS, "without a message or ping, after which a connection is closed"),
+    INTEGER(max_connection_ms, "7200000", 50, 30 * (int64_t)DAY_MS, "age at which a connection is closed"),
+    INTEGER(close_timeout_ms, "5000", 10, 10 * MINUTE_MS, "for a client to answer a close frame"),
+    INTEGER(touch_interval_ms, "1000", 10, HOUR_MS, "between two writes of a connection's last activity"),
+
+    INTEGER(poll_interval_ms, "1000", 10, HOUR_MS, "between two looks at the log when nobody notifies"),
+    INTEGER(lease_ms, "30000", 300, HOUR_MS, "after which a node that was not heard of counts as dead"),
+    INTEGER(cleanup_interval_s, "900", 0, 86400, "between two runs of the cleanup; 0: never"),
+    INTEGER(cleanup_batch, "1000", 1, 100000, "rows that the cleanup handles in one transaction"),
+    INTEGER(inactive_retention_days, "7", 0, 36500, "inactive connections are deleted after that"),
+    INTEGER(message_retention_days, "30", 1, 36500, "messages of the log are deleted after that"),
+
+    SECRET(jwt_secret, "key of HS256, HS384 and HS512 tokens; empty: such tokens are refused"),
+    TEXT(jwt_public_key_file, "", "PEM file for RS256 and ES256 tokens; empty: such tokens are refused"),
+    TEXT(jwt_issuer, "", "the iss that tokens must have; empty: any"),
+    TEXT(jwt_audience, "", "the aud that tokens must have; empty: any"),
+    INTEGER(jwt_leeway_s, "30", 0, 3600, "by which clocks may differ when a token expires"),
+
+    CHOICE(log_level, "info", "debug info warn error", "what is logged"),
+    CHOICE(log_format, "logfmt", "logfmt json", "how it is logged"),
+    INTEGER(shutdown_timeout_ms, "10000", 0, 10 * MINUTE_MS, "to close connections and write what is left"),
+};
+/* clang-format on */
+
+/* ---- where a value lives ---- */
+
+static char **text_of(const struct config *config, const struct setting *setting)
+{
+    return (char **)(void *)((uintptr_t)config + setting->offset);
+}
+
+static int64_t *integer_of(const struct config *config, const struct setting *setting)
+{
+    return (int64_t *)(void *)((uintptr_t)config + setting->offset);
+}
+
+/* "SWITCHBOARD_MAX_FRAME_BYTES" or "--max-frame-bytes" */
+enum { NAME_BYTES = 64 };
+
+static void environment_name(const struct setting *setting, char out[NAME_BYTES])
+{
+    snprintf(out, NAME_BYTES, "SWITCHBOARD_%s", setting->name);
+    for (char *p = out; *p; p++) {
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char)(*p - 'a' + 'A');
+    }
+}
+
+static void flag_name(const struct setting *setting, char out[NAME_BYTES])
+{
+    snprintf(out, NAME_BYTES, "--%s", setting->name);
+    for (char *p = out; *p; p++) {
+        if (*p == '_')
+            *p = '-';
+    }
+}
+
+/* ---- values ---- */
+
+static enum status set_integer(struct config *config, const struct setting *setting,
+                               const char *source, const char *value, struct error *err)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(value, &end, 10);
+    /* strtoll would skip blanks in front. */
+    if (errno || end == value || *end || strspn(value, "-0123456789") != strlen(value) ||
+        n < setting->min || n > setting->max)
+        return fail(err, INVALID, "%s: \"%.100s\" is not an integer from %" PRId64 " to %" PRId64,
+                    source, value, setting->min, setting->max);
+    *integer_of(config, setting) = n;
+    return OK;
+}
+
+static bool is_word(const char *value)
+{
+    size_t len = strlen(value);
+
+    return len > 0 && len <= 128 &&
+           strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == len;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t len = strlen(value);
+
+    while (*choices) {
+        size_t word_len = strcspn(choices, " ");
+
+        if (len == word_len && memcmp(choices, value, len) == 0)
+            return true;
+        choices += word_len;
+        choices += strspn(choices, " ");
+    }
+    return false;
+}
+
+static enum status set_value(struct config *config, const struct setting *setting,
+                             const char *source, const char *value, struct error *err)
+{
+    char **text;
+
+    if (setting->kind == KIND_INTEGER)
+        return set_integer(config, setting, source, value, err);
+    if (setting->kind == KIND_WORD && !is_word(value))
+        return fail(err, INVALID,
+                    "%s: \"%.100s\" is not 1 to 128 letters, digits, hyphens and underscores",
+                    source, value);
+    if (setting->kind == KIND_CHOICE && !is_choice(setting->choices, value))
+        return fail(err, INVALID, "%s: \"%.100s\" is none of: %s", source, value, setting->choices);
+    text = text_of(config, setting);
+    free(*text);
+    *text = mem_strdup(value);
+    return OK;
+}
+
+static void set_defaults(struct config *config)
+{
+    struct error err;
+
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (set_value(config, &settings[i], "default", settings[i].fallback, &err)) {
+            fprintf(stderr, "switchboard: %s: %s\n", settings[i].name, err.text);
+            abort(); /* a wrong row in the table above */
+        }
+    }
+}
+
+/* ---- environment ---- */
+
+/* An empty variable counts as not set: that is what compose files make of a missing one. */
+static enum status set_from_variable(struct config *config, const struct setting *setting,
+                                     const char *variable, struct error *err)
+{
+    const char *value = getenv(variable);
+
+    if (!value || !*value)
+        return OK;
+    return set_value(config, setting, variable, value, err);
+}
+
+static enum status load_environment(struct config *config, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char name[NAME_BYTES];
+
+        for (size_t a = MAX_ALIASES; a-- > 0;) {
+            const char *alias = settings[i].aliases[a];
+
+            if (alias && set_from_variable(config, &settings[i], alias, err))
+                return err ? err->status : INVALID;
+        }
+        environment_name(&settings[i], name);
+        if (set_from_variable(config, &settings[i], name, err))
+            return err ? err->status : INVALID;
+    }
+    return OK;
+}
+
+/* ---- flags ---- */
+
+static const struct setting *find_flag(const char *flag, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char name[NAME_BYTES];
+
+        flag_name(&settings[i], name);
+        if (strlen(name) == len && memcmp(name, flag, len) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+/* argv[*i] is a flag; moves *i on when the value is the next argument. */
+static enum status load_flag(struct config *config, int argc, char **argv, int *i,
+                             struct error *err)
+{
+    const char *flag = argv[*i];
+    size_t len = strcspn(flag, "=");
+    const struct setting *setting = find_flag(flag, len);
+    char name[NAME_BYTES];
+
+    if (!setting) /* without the value: it may be a mistyped secret */
+        return fail(err, INVALID, "unknown flag %.*s", (int)(len < 100 ? len : 100), flag);
+    flag_name(setting, name);
+    if (flag[len] == '=')
+        return set_value(config, setting, name, flag + len + 1, err);
+    if (*i + 1 >= argc)
+        return fail(err, INVALID, "%s needs a value", name);
+    return set_value(config, setting, name, argv[++*i], err);
+}
+
+static enum status load_flags(struct config *config, int *argc, char **argv, struct error *err)
+{
+    int kept = 0;
+    bool is_behind_end = false; /* of flags: "--" */
+
+    for (int i = 0; i < *argc; i++) {
+        if (is_behind_end || strncmp(argv[i], "--", 2) != 0) {
+            argv[kept++] = argv[i];
+        } else if (argv[i][2] == '\0') {
+            is_behind_end = true;
+        } else {
+            enum status st = load_flag(config, *argc, argv, &i, err);
+
+            if (st)
+                return st;
+        }
+    }
+    *argc = kept;
+    return OK;
+}
+
+enum status config_load(struct config *config, int *argc, char **argv, struct error *err)
+{
+    struct config loaded = {0};
+    enum status st;
+
+    set_defaults(&loaded);
+    st = load_environment(&loaded, err);
+    if (!st)
+        st = load_flags(&loaded, argc, argv, err);
+    if (st)
+        config_done(&loaded);
+    else
+        *config = loaded;
+    return st;
+}
+
+void config_done(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (settings[i].kind != KIND_INTEGER)
+            free(*text_of(config, &settings[i]));
+    }
+    *config = (struct config){0};
+}
+
+/* ---- printing ---- */
+
+/* A text's value as it may be shown; integers have none. */
+static const char *shown_text(const struct config *config, const struct setting *setting)
+{
+    const char *text = *text_of(config, setting);
+
+    return setting->kind == KIND_SECRET && *text ? "****" : text;
+}
+
+static void print_text(const struct config *config, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        buf_addf(out, "%-28s ", settings[i].name);
+        if (settings[i].kind == KIND_INTEGER)
+            buf_addf(out, "%" PRId64 "\n", *integer_of(config, &settings[i]));
+        else
+            buf_addf(out, "%s\n", shown_text(config, &settings[i]));
+    }
+}
+
+static void print_json(const struct config *config, struct buf *out)
+{
+    json_open(out, NULL, '{');
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (settings[i].kind == KIND_INTEGER)
+            json_int(out, settings[i].name, *integer_of(config, &settings[i]));
+        else
+            json_str(out, settings[i].name, shown_text(config, &settings[i]));
+    }
+    json_close(out, '}');
+    buf_addc(out, '\n');
+}
+
+/* What a setting may be, in words: "0 to 65535", "debug, info, warn or error"; nothing for texts.
+ */
+static void add_allowed(struct buf *out, const struct setting *setting)
+{
+    if (setting->kind == KIND_INTEGER) {
+        buf_addf(out, "%" PRId64 " to %" PRId64, setting->min, setting->max);
+        return;
+    }
+    for (const char *p = setting->choices; p && *p; p++) {
+        if (*p != ' ')
+            buf_addc(out, *p);
+        else
+            buf_adds(out, strchr(p + 1, ' ') ? ", " : " or ");
+    }
+}
+
+static void print_markdown(struct buf *out)
+{
+    buf_adds(out, "| flag | environment | default | allowed | what it is |\n"
+                  "|---|---|---|---|---|\n");
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *setting = &settings[i];
+        char name[NAME_BYTES];
+
+        flag_name(setting, name);
+        buf_addf(out, "| `%s` | ", name);
+        environment_name(setting, name);
+        buf_addf(out, "`%s`", name);
+        for (size_t a = 0; a < MAX_ALIASES; a++) {
+            if (setting->aliases[a])
+                buf_addf(out, ", `%s`", setting->aliases[a]);
+        }
+        buf_addf(out, *setting->fallback ? " | `%s` | " : " |%s | ", setting->fallback);
+        add_allowed(out, setting);
+        buf_addf(out, "%s| %s |\n", out->data[out->len - 1] == ' ' ? "" : " ", setting->help);
+    }
+}
+
+static void print_help(struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *setting = &settings[i];
+        char name[NAME_BYTES];
+        size_t has_notes = setting->choices || *setting->fallback;
+
+        flag_name(setting, name);
+        buf_addf(out, "  %-32s %s", name, setting->help);
+        if (has_notes) {
+            buf_adds(out, " (");
+            add_allowed(out, setting);
+            if (setting->kind == KIND_INTEGER || setting->kind == KIND_CHOICE)
+                buf_adds(out, "; ");
+            buf_addf(out, "default %s)", setting->fallback);
+        }
+        buf_addc(out, '\n');
+    }
+}
+
+void config_print(const struct config *config, enum config_output output, struct buf *out)
+{
+    switch (output) {
+    case CONFIG_TEXT:
+        print_text(config, out);
+        break;
+    case CONFIG_JSON:
+        print_json(config, out);
+        break;
+    case CONFIG_MARKDOWN:
+        print_markdown(out);
+        break;
+    case CONFIG_HELP:
+        print_help(out);
+        break;
+    }
+}

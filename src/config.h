@@ -1,0 +1,86 @@
+/*
+ * config.h - every setting, from one table.
+ *
+ * A row of the table (config.c) drives the environment variable (SWITCHBOARD_<NAME>), the flag
+ * (--name-with-dashes VALUE or --name=VALUE), `--help`, validation, `switchboard config` and the
+ * table in the README (`switchboard config --markdown`).  Order: default, environment (aliases
+ * first, then SWITCHBOARD_*), flags.  Loaded once, const afterwards.
+ */
+#pragma once
+
+#include "base.h"
+
+struct buf;
+
+struct config {
+    /* where */
+    char *listen_address;  /* WebSockets; default 127.0.0.1 */
+    int64_t port;          /* default 8080; 0 = any free one */
+    char *stage;           /* default dev */
+    char *admin_address;   /* default 127.0.0.1 */
+    int64_t admin_port;    /* default 8081; 0 = any free one */
+    char *public_endpoint; /* management endpoint written to the rows; "" = the admin port's;
+                              alias AWS_WEBSOCKET_API_GATEWAY_ENDPOINT, WEBSOCKET_API_ENDPOINT */
+    char *domain_name;     /* requestContext.domainName; "" = the Host of the handshake */
+    char *api_id;          /* requestContext.apiId; default "local" */
+    char *node_name;       /* default "" = <hostname>:<port> */
+    char *ports_file; /* "" or a file that gets {"port":..,"adminPort":..,"pid":..} once serving */
+
+    /* database */
+    char *database_url;         /* secret; alias DATABASE_URL; "" = libpq's PG* variables */
+    int64_t database_pool_size; /* connections for events, default 4 */
+    int64_t database_connect_timeout_ms; /* default 5000 */
+    int64_t database_wait_ms; /* how long a handshake waits for a database that is away; 5000 */
+    int64_t integration_timeout_ms; /* default 29000; 50..29000 */
+    int64_t batch_rows; /* connections per register/deregister/touch call, default 256 */
+
+    /* routes */
+    char *profile; /* default careconnect */
+    char *routes;  /* schemas in front of the profile, comma separated; default "" */
+    char *route_selection_expression; /* default "" = the profile's own */
+
+    /* connections */
+    int64_t connection_ttl_minutes; /* default 120 */
+    int64_t max_connections;        /* default 100000 */
+    int64_t max_pending_handshakes; /* default 20000 */
+    int64_t handshake_timeout_ms;   /* to receive the request head, default 10000 */
+    int64_t max_head_bytes;         /* default 16384 */
+    int64_t max_message_bytes;      /* default 131072 */
+    int64_t max_frame_bytes;        /* default 32768 */
+    int64_t max_queue_bytes;        /* unsent output per connection, default 1048576 */
+    int64_t max_pending_messages;   /* events of one connection in flight, default 64 */
+    int64_t idle_timeout_ms;        /* default 600000 */
+    int64_t max_connection_ms;      /* default 7200000 */
+    int64_t close_timeout_ms;       /* for the peer to answer our close frame, default 5000 */
+    int64_t touch_interval_ms;      /* default 1000 */
+
+    /* the log and housekeeping */
+    int64_t poll_interval_ms;   /* the follower's safety net, default 1000 */
+    int64_t lease_ms;           /* a node's lease, default 30000; heartbeat every third of it */
+    int64_t cleanup_interval_s; /* default 900; 0 = never */
+    int64_t cleanup_batch;      /* rows per transaction, default 1000 */
+    int64_t inactive_retention_days; /* default 7 */
+    int64_t message_retention_days;  /* default 30 */
+
+    /* tokens */
+    char *jwt_secret;          /* secret; HS256/384/512 */
+    char *jwt_public_key_file; /* PEM; RS256, ES256 */
+    char *jwt_issuer;
+    char *jwt_audience;
+    int64_t jwt_leeway_s; /* default 30 */
+
+    /* people */
+    char *log_level;             /* debug info warn error; default info */
+    char *log_format;            /* logfmt json; default logfmt */
+    int64_t shutdown_timeout_ms; /* default 10000 */
+};
+
+/* Defaults, then the environment, then the flags in argv[0..argc).  What is not a flag is moved to
+ * the front of argv in order and *argc says how many there are.  INVALID names the setting, where
+ * it came from and what is allowed; a secret's value is never in the text. */
+enum status config_load(struct config *config, int *argc, char **argv, struct error *err) MUST_USE;
+void config_done(struct config *config);
+
+enum config_output { CONFIG_TEXT, CONFIG_JSON, CONFIG_MARKDOWN, CONFIG_HELP };
+/* Settings with values (secrets as ****), or the README's table, or the flags for --help. */
+void config_print(const struct config *config, enum config_output output, struct buf *out);

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "connections.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Running out of memory is our end, not an error to unwind (STYLE: our sizes may kill us). */
+#define uthash_malloc(size) mem_alloc(size)
+#include <uthash.h>
+
+/* uthash's macros convert freely between signed and unsigned; that is theirs to answer for. */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+
+/* The hash links stand beside the connection, so that the header needs no uthash. */
+struct entry {
+    struct connection connection; /* first: a connection is its entry */
+    UT_hash_handle hh;
+};
+
+struct topic {
+    struct membership *members;
+    size_t count;
+    UT_hash_handle hh;
+    char name[];
+};
+
+/* One connection in one topic, in two lists. */
+struct membership {
+    struct connection *connection;
+    struct topic *topic;
+    struct membership *connection_next;               /* the connection's topics */
+    struct membership *topic_prev, *topic_next;       /* the topic's connections */
+};
+
+struct connections {
+    struct entry *by_id;
+    struct topic *topics;
+    struct connection *first;
+    size_t count;
+    size_t max_queue_bytes;
+    uint32_t ordinals;
+};
+
+struct connections *connections_create(size_t max_queue_bytes)
+{
+    struct connections *connections = mem_alloc(sizeof(*connections));
+
+    connections->max_queue_bytes = max_queue_bytes;
+    return connections;
+}
+
+void connections_free(struct connections *connections)
+{
+    assert(connections->count == 0 && connections->topics == NULL);
+    free(connections);
+}
+
+size_t connections_count(const struct connections *connections)
+{
+    return connections->count;
+}
+
+struct connection *connection_create(struct connections *connections)
+{
+    struct entry *entry = mem_alloc(sizeof(*entry));
+    struct connection *connection = &entry->connection;
+
+    id_mint_connection(connection->id);
+    connection->ordinal = ++connections->ordinals;
+    connection->slot = -1;
+    connection->connected_at_ms = clock_unix_ms();
+    connection->last_activity_ms = connection->connected_at_ms;
+    connection->opened_mono_ms = clock_mono_ms();
+    connection->last_seen_mono_ms = connection->opened_mono_ms;
+    buf_init(&connection->out, connections->max_queue_bytes);
+    HASH_ADD_STR(connections->by_id, connection.id, entry);
+    connection->all_next = connections->first;
+    if (connections->first)
+        connections->first->all_prev = connection;
+    connections->first = connection;
+    connections->count++;
+    return connection;
+}
+
+/* ---- topics ---- */
+
+static void leave_topic(struct connections *connections, struct membership *membership)
+{
+    struct topic *topic = membership->topic;
+
+    if (membership->topic_prev)
+        membership->topic_prev->topic_next = membership->topic_next;
+    else
+        topic->members = membership->topic_next;
+    if (membership->topic_next)
+        membership->topic_next->topic_prev = membership->topic_prev;
+    free(membership);
+    if (--topic->count == 0) {
+        HASH_DEL(connections->topics, topic);
+        free(topic);
+    }
+}
+
+static struct topic *find_topic(const struct connections *connections, const char *name)
+{
+    struct topic *topic;
+
+    HASH_FIND_STR(connections->topics, name, topic);
+    return topic;
+}
+
+static struct topic *find_or_add_topic(struct connections *connections, const char *name)
+{
+    struct topic *topic = find_topic(connections, name);
+    size_t len = strlen(name);
+
+    if (topic)
+        return topic;
+    topic = mem_alloc(sizeof(*topic) + len + 1);
+    memcpy(topic->name, name, len + 1);
+    HASH_ADD_STR(connections->topics, name, topic);
+    return topic;
+}
+
+/* A connection has few topics, a topic may have many connections: search the connection's list. */
+static struct membership **find_membership(struct connection *connection, const char *name)
+{
+    struct membership **link = &connection->memberships;
+
+    while (*link && strcmp((*link)->topic->name, name) != 0)
+        link = &(*link)->connection_next;
+    return link;
+}
+
+bool connection_subscribe(struct connections *connections, struct connection *connection,
+                          const char *topic)
+{
+    struct membership *membership;
+
+    if (*find_membership(connection, topic))
+        return false;
+    membership = mem_alloc(sizeof(*membership));
+    membership->connection = connection;
+    membership->topic = find_or_add_topic(connections, topic);
+    membership->connection_next = connection->memberships;
+    connection->memberships = membership;
+    membership->topic_next = membership->topic->members;
+    if (membership->topic_next)
+        membership->topic_next->topic_prev = membership;
+    membership->topic->members = membership;
+    membership->topic->count++;
+    return true;
+}
+
+bool connection_unsubscribe(struct connections *connections, struct connection *connection,
+                            const char *topic)
+{
+    struct membership **link = find_membership(connection, topic);
+    struct membership *membership = *link;
+
+    if (!membership)
+        return false;
+    *link = membership->connection_next;
+    leave_topic(connections, membership);
+    return true;
+}
+
+size_t topic_count(const struct connections *connections, const char *topic)
+{
+    const struct topic *found = find_topic(connections, topic);
+
+    return found ? found->count : 0;
+}
+
+void topic_each(struct connections *connections, const char *topic, connection_fn *fn, void *ctx)
+{
+    const struct topic *found = find_topic(connections, topic);
+    struct membership *next;
+
+    for (struct membership *member = found ? found->members : NULL; member; member = next) {
+        next = member->topic_next;
+        fn(ctx, member->connection);
+    }
+}
+
+void connection_each_topic(const struct connection *connection, topic_fn *fn, void *ctx)
+{
+    for (const struct membership *m = connection->memberships; m; m = m->connection_next)
+        fn(ctx, m->topic->name);
+}
+
+/* ---- life ---- */
+
+void connection_free(struct connections *connections, struct connection *connection)
+{
+    struct entry *entry = CONTAINER_OF(connection, struct entry, connection);
+
+    while (connection->memberships) {
+        struct membership *membership = connection->memberships;
+
+        connection->memberships = membership->connection_next;
+        leave_topic(connections, membership);
+    }
+    if (connection->all_prev)
+        connection->all_prev->all_next = connection->all_next;
+    else
+        connections->first = connection->all_next;
+    if (connection->all_next)
+        connection->all_next->all_prev = connection->all_prev;
+    HASH_DEL(connections->by_id, entry);
+    connections->count--;
+    buf_done(&connection->out);
+    free(connection->source_ip);
+    free(connection->user_agent);
+    free(connection->domain_name);
+    free(entry);
+}
+
+void connection_set_state(struct connection *connection, enum connection_state state)
+{
+    static const bool is_allowed[4][4] = {
+        [CONNECTION_OPENING] = {[CONNECTION_OPEN] = true, [CONNECTION_CLOSED] = true},
+        [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true, [CONNECTION_CLOSED] = true},
+        [CONNECTION_CLOSING] = {[CONNECTION_CLOSED] = true},
+    };
+
+    assert(is_allowed[connection->state][state]);
+    connection->state = state;
+}
+
+struct connection *connection_find(const struct connections *connections, const char *id)
+{
+    struct entry *entry;
+
+    HASH_FIND_STR(connections->by_id, id, entry);
+    return entry ? &entry->connection : NULL;
+}
+
+struct connection *connections_first(const struct connections *connections)
+{
+    return connections->first;
+}
+
+struct connection *connections_next(const struct connection *connection)
+{
+    return connection->all_next;
+}
+
+const char *connection_tag(const struct connection *connection)
+{
+    static _Thread_local char ring[4][16];
+    static _Thread_local unsigned turn;
+    char *tag = ring[turn++ % ARRAY_LEN(ring)];
+
+    snprintf(tag, sizeof(ring[0]), "c-%u", connection->ordinal);
+    return tag;
+}
+
+/* ---- output ---- */
+
+/* RFC 6455, section 5.2: FIN and opcode 1; the length in 7, 16 or 64 bits; a server does not mask. */
+static size_t frame_header(unsigned char header[10], size_t len)
+{
+    header[0] = 0x81;
+    if (len < 126) {
+        header[1] = (unsigned char)len;
+        return 2;
+    }
+    if (len <= 0xffff) {
+        header[1] = 126;
+        header[2] = (unsigned char)(len >> 8);
+        header[3] = (unsigned char)len;
+        return 4;
+    }
+    header[1] = 127;
+    for (int i = 0; i < 8; i++)
+        header[2 + i] = (unsigned char)((uint64_t)len >> (56 - 8 * i));
+    return 10;
+}
+
+void frame_write_text(struct buf *out, const char *text, size_t len)
+{
+    unsigned char header[10];
+
+    buf_add(out, header, frame_header(header, len));
+    buf_add(out, text, len);
+}
+
+static void announce_output(struct connection *connection)
+{
+    if (connection->is_output_pending || !connection->socket_ops)
+        return;
+    connection->is_output_pending = true;
+    connection->socket_ops->on_output(connection);
+}
+
+static bool is_closing(const struct connection *connection)
+{
+    return connection->has_close || connection->state >= CONNECTION_CLOSING;
+}
+
+/* A peer that does not read what it asked for must not cost the others their memory. */
+static enum status close_slow(struct connection *connection)
+{
+    buf_clear(&connection->out);
+    connection_close(connection, 1008, "Too slow: the output queue is full");
+    return LIMIT;
+}
+
+enum status connection_send(struct connection *connection, const char *text, size_t len)
+{
+    unsigned char header[10];
+    size_t header_len = frame_header(header, len);
+    struct buf *out = &connection->out;
+
+    if (is_closing(connection))
+        return GONE;
+    if (out->len + header_len + len > out->limit)
+        return close_slow(connection);
+    buf_add(out, header, header_len);
+    buf_add(out, text, len);
+    announce_output(connection);
+    return OK;
+}
+
+enum status connection_send_frame(struct connection *connection, const char *frame, size_t len)
+{
+    struct buf *out = &connection->out;
+
+    if (is_closing(connection))
+        return GONE;
+    if (out->len + len > out->limit)
+        return close_slow(connection);
+    buf_add(out, frame, len);
+    announce_output(connection);
+    return OK;
+}
+
+void connection_close(struct connection *connection, int code, const char *reason)
+{
+    if (is_closing(connection))
+        return;
+    connection->has_close = true;
+    connection->close_code = code;
+    snprintf(connection->close_reason, sizeof(connection->close_reason), "%s", reason);
+    /* While $connect runs the close waits for the 101; websocket.c sees has_close then. */
+    if (connection->state == CONNECTION_OPEN)
+        connection_set_state(connection, CONNECTION_CLOSING);
+    announce_output(connection);
+}

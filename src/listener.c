@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "config.h"
+#include "expiry.h"
+#include "gateway.h"
+#include "http_head.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "websocket.h"
+
+enum {
+    ACCEPT_BATCH = 128,    /* per turn, so that the others get theirs */
+    ACCEPT_PAUSE_MS = 100, /* when there are no descriptors left */
+    READ_BYTES = 2048,     /* most heads come in one read of this */
+    DISCARD_BYTES = 4096,  /* read and dropped behind a rejection, at a time */
+    DISCARD_BATCH = 16,
+    ANSWER_TIME_MS = 2000, /* for the client to take a rejection and close */
+    ANSWER_HEAD_BYTES = 1024,
+    DATE_BYTES = 30,
+    PORT_BYTES = 16
+};
+
+enum handshake_state {
+    HANDSHAKE_READING,   /* the head is not complete */
+    HANDSHAKE_HELD,      /* the gateway decides; nothing is read */
+    HANDSHAKE_ANSWERING, /* a rejection goes out, then what the client still sends is dropped */
+    HANDSHAKE_STATES
+};
+
+/* Made by accept, freed when the socket was adopted or closed. */
+struct handshake {
+    struct listener *listener;
+    struct handshake *prev, *next;
+    enum handshake_state state; /* changed by set_state only */
+    int fd;                     /* -1 once websocket.c has it */
+    struct watch *watch;        /* NULL while nothing is awaited */
+    struct expiry expiry;
+    struct deferred deferred;      /* acting on the gateway's answer */
+    struct buf head;               /* what was read: the head and perhaps more */
+    size_t head_size;              /* without what is behind it; 0 while incomplete */
+    struct slice key;              /* in head */
+    struct connection *connection; /* when it is to be adopted */
+    char *subprotocol;
+    struct buf answer;
+    size_t answer_sent;
+};
+
+struct listener {
+    struct loop *loop;
+    const struct config *config;
+    struct gateway *gateway;
+    struct websocket *websocket;
+    struct metrics *metrics;
+    int fd;
+    int port;
+    struct watch *watch;
+    struct timer *pause; /* while accepting is paused */
+    bool is_short;       /* of descriptors, and that was logged */
+    struct handshake *first;
+    size_t counts[HANDSHAKE_STATES];
+    struct expiry_queue reading;
+    struct expiry_queue answering;
+};
+
+static void on_ready(void *ctx, int events);
+
+/* ---- life of a handshake ---- */
+
+static void set_state(struct handshake *handshake, enum handshake_state state)
+{
+    struct listener *listener = handshake->listener;
+
+    listener->counts[handshake->state]--;
+    listener->counts[state]++;
+    handshake->state = state;
+    expiry_remove(&handshake->expiry);
+    if (state == HANDSHAKE_ANSWERING)
+        expiry_add(&listener->answering, &handshake->expiry);
+}
+
+static void handshake_free(struct handshake *handshake)
+{
+    struct listener *listener = handshake->listener;
+
+    listener->counts[handshake->state]--;
+    if (handshake->prev)
+        handshake->prev->next = handshake->next;
+    else
+        listener->first = handshake->next;
+    if (handshake->next)
+        handshake->next->prev = handshake->prev;
+    expiry_remove(&handshake->expiry);
+    loop_undefer(listener->loop, &handshake->deferred);
+    loop_unwatch(handshake->watch);
+    if (handshake->fd >= 0)
+        close(handshake->fd);
+    buf_done(&handshake->head);
+    buf_done(&handshake->answer);
+    free(handshake->subprotocol);
+    free(handshake);
+}
+
+static void await(struct handshake *handshake, int events)
+{
+    if (handshake->watch)
+        loop_watch_set(handshake->watch, events);
+    else
+        handshake->watch =
+            loop_watch(handshake->listener->loop, handshake->fd, events, on_ready, handshake);
+}
+
+/* ---- rejections ---- */
+
+struct rejection {
+    int status;
+    const char *body;
+    const char *request_id;    /* or NULL */
+    const char *extra_headers; /* or NULL */
+};
+
+static const struct rejection no_upgrade = {
+    .status = 426,
+    .body = "{\"message\":\"Upgrade Required\"}",
+    .extra_headers = "upgrade: websocket\r\n",
+};
+static const struct rejection wrong_version = {
+    .status = 426,
+    .body = "{\"message\":\"Upgrade Required\"}",
+    .extra_headers = "upgrade: websocket\r\nsec-websocket-version: 13\r\n",
+};
+static const struct rejection malformed = {.status = 400, .body = "{\"message\":\"Bad Request\"}"};
+static const struct rejection too_slow = {.status = 408,
+                                          .body = "{\"message\":\"Request Timeout\"}"};
+static const struct rejection too_large = {
+    .status = 431, .body = "{\"message\":\"Request Header Fields Too Large\"}"};
+static const struct rejection too_many = {.status = 503,
+                                          .body = "{\"message\":\"Service Unavailable\"}"};
+
+static const char *reason_phrase(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {413, "Content Too Large"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return "Rejected"; /* a status that a route made up */
+}
+
+/* RFC 9110, section 5.6.7. */
+static void write_date(char date[DATE_BYTES])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+
+    gmtime_r(&now, &utc);
+    strftime(date, DATE_BYTES, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+}
+
+/* As API Gateway spells it (8.1 of its contract), except for `connection`: it says keep-alive, we
+ * say what we do, because nobody sends a second handshake on the same socket. */
+static void write_rejection(struct buf *out, const struct rejection *rejection)
+{
+    const char *body = rejection->body ? rejection->body : "";
+    const char *extra = rejection->extra_headers ? rejection->extra_headers : "";
+    char date[DATE_BYTES];
+
+    write_date(date);
+    buf_init(out, ANSWER_HEAD_BYTES + strlen(body));
+    buf_addf(out,
+             "HTTP/1.1 %d %s\r\n"
+             "date: %s\r\n"
+             "content-type: application/json; charset=UTF-8\r\n"
+             "content-length: %zu\r\n"
+             "connection: %sclose\r\n",
+             rejection->status, reason_phrase(rejection->status), date, strlen(body),
+             rejection->status == 426 ? "upgrade, " : "");
+    if (rejection->request_id)
+        buf_addf(out, "x-amz-apigw-id: %s\r\n", rejection->request_id);
+    buf_addf(out, "%s\r\n", extra);
+    buf_adds(out, body);
+    assert(!buf_full(out));
+}
+
+/* Closing a socket with unread input resets it, and the reset overtakes the answer: so what the
+ * client still sends is read until it closes or its time is over. */
+static void discard_input(struct handshake *handshake)
+{
+    char dropped[DISCARD_BYTES];
+    ssize_t n;
+
+    for (int i = 0; i < DISCARD_BATCH; i++) {
+        n = recv(handshake->fd, dropped, sizeof(dropped), 0);
+        if (n > 0 || (n < 0 && errno == EINTR))
+            continue;
+        if (n == 0 || errno != EAGAIN)
+            handshake_free(handshake);
+        return;
+    }
+}
+
+/* May free the handshake. */
+static void send_answer(struct handshake *handshake)
+{
+    const struct buf *answer = &handshake->answer;
+
+    while (handshake->answer_sent < answer->len) {
+        ssize_t n = send(handshake->fd, answer->data + handshake->answer_sent,
+                         answer->len - handshake->answer_sent, MSG_NOSIGNAL);
+
+        if (n >= 0) {
+            handshake->answer_sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            await(handshake, LOOP_WRITE);
+            return;
+        } else if (errno != EINTR) {
+            handshake_free(handshake);
+            return;
+        }
+    }
+    shutdown(handshake->fd, SHUT_WR);
+    await(handshake, LOOP_READ);
+}
+
+static void start_answer(struct handshake *handshake)
+{
+    set_state(handshake, HANDSHAKE_ANSWERING);
+    send_answer(handshake);
+}
+
+/* May free the handshake. */
+static void reject(struct handshake *handshake, const struct rejection *rejection)
+{
+    struct metrics *metrics = handshake->listener->metrics;
+
+    if (rejection->status < 500)
+        metrics->connects_malformed++;
+    else
+        metrics->connects_failed++;
+    write_rejection(&handshake->answer, rejection);
+    start_answer(handshake);
+}
+
+/* ---- the gateway's answer ---- */
+
+static void adopt(struct handshake *handshake)
+{
+    struct listener *listener = handshake->listener;
+    struct error err = {0};
+    char date[DATE_BYTES];
+    struct websocket_adoption adoption = {
+        .fd = handshake->fd,
+        .connection = handshake->connection,
+        .key = handshake->key.data,
+        .key_len = handshake->key.len,
+        .date = date,
+        .subprotocol = handshake->subprotocol,
+        .early = handshake->head.data + handshake->head_size,
+        .early_len = handshake->head.len - handshake->head_size,
+    };
+
+    write_date(date);
+    handshake->fd = -1;
+    if (websocket_adopt(listener->websocket, &adoption, &err) != OK) {
+        log_debug("listener.abandoned", "error=%s", log_quote(err.text));
+        gateway_abandon(listener->gateway, handshake->connection);
+    }
+    handshake_free(handshake);
+}
+
+/* At the end of the turn, because the gateway may have answered inside somebody's callback: of
+ * libwebsockets, or our own. */
+static void on_answer_due(void *ctx)
+{
+    struct handshake *handshake = ctx;
+
+    if (handshake->connection)
+        adopt(handshake);
+    else
+        start_answer(handshake);
+}
+
+static void on_response(void *ctx, const struct gateway_response *response)
+{
+    struct handshake *handshake = ctx;
+    struct rejection rejection = {
+        .status = response->status,
+        .body = response->body,
+        .request_id = response->request_id,
+    };
+
+    assert(handshake->state == HANDSHAKE_HELD);
+    if (response->status == 101) {
+        handshake->connection = response->connection;
+        handshake->subprotocol = mem_strdup(response->subprotocol);
+    } else {
+        write_rejection(&handshake->answer, &rejection);
+    }
+    loop_at_end_of_turn(handshake->listener->loop, &handshake->deferred);
+}
+
+/* ---- the request ---- */
+
+/* An IPv4 client of an IPv6 socket is shown as what it is. */
+static bool peer_address(int fd, char text[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    const struct sockaddr_in *v4 = (const void *)&address;
+    const struct sockaddr_in6 *v6 = (const void *)&address;
+
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+        return false;
+    if (address.ss_family == AF_INET)
+        return inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN) != NULL;
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        return inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN) != NULL;
+    return inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN) != NULL;
+}
+
+/* 16 bytes in base64: 22 characters and "==". */
+static bool is_key(struct slice key)
+{
+    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    if (key.len != 24 || memcmp(key.data + 22, "==", 2) != 0)
+        return false;
+    for (size_t i = 0; i < 22; i++)
+        if (!memchr(base64, key.data[i], sizeof(base64) - 1))
+            return false;
+    return true;
+}
+
+static bool is_upgrade(const struct http_head *head)
+{
+    return slice_is(head->method, "GET") && head->minor_version >= 1 &&
+           http_head_has_token(head, "Upgrade", "websocket") &&
+           http_head_has_token(head, "Connection", "upgrade");
+}
+
+/* RFC 6455, section 4.2.1; NULL when there is nothing to object to. */
+static const struct rejection *find_fault(const struct http_head *head)
+{
+    const struct http_header *key = http_head_find(head, "Sec-WebSocket-Key");
+    const struct http_header *version = http_head_find(head, "Sec-WebSocket-Version");
+
+    if (http_head_count(head, "Host") > 1)
+        return &malformed;
+    if (!is_upgrade(head))
+        return &no_upgrade;
+    if (!version || !slice_is(version->value, "13") ||
+        http_head_count(head, "Sec-WebSocket-Version") > 1)
+        return &wrong_version;
+    if (!key || !is_key(key->value) || http_head_count(head, "Sec-WebSocket-Key") > 1 ||
+        http_head_count(head, "Host") != 1)
+        return &malformed;
+    return NULL;
+}
+
+static void hold(struct handshake *handshake, const struct http_head *head)
+{
+    char peer_ip[INET6_ADDRSTRLEN];
+
+    if (!peer_address(handshake->fd, peer_ip)) {
+        handshake_free(handshake); /* it has gone */
+        return;
+    }
+    handshake->head_size = head->size;
+    handshake->key = http_head_find(head, "Sec-WebSocket-Key")->value;
+    set_state(handshake, HANDSHAKE_HELD);
+    loop_unwatch(handshake->watch);
+    handshake->watch = NULL;
+    gateway_handshake(handshake->listener->gateway, head, peer_ip, on_response, handshake);
+}
+
+/* Parsing starts from the beginning each time, which somebody who sends byte by byte could turn
+ * into work: so only when there is news of an empty line, or nothing was looked at yet. */
+static bool is_worth_parsing(const struct buf *head, size_t seen)
+{
+    size_t from = seen < 3 ? 0 : seen - 3;
+
+    return seen == 0 || head->len == head->limit ||
+           memmem(head->data + from, head->len - from, "\r\n\r\n", 4) != NULL;
+}
+
+/* True when the handshake has gone on, or is freed: the caller has nothing more to do with it. */
+static bool look_at_head(struct handshake *handshake, size_t seen)
+{
+    const struct rejection *fault;
+    struct http_head head;
+    struct error err = {0};
+    enum status status;
+
+    if (!is_worth_parsing(&handshake->head, seen))
+        return false;
+    status = http_head_parse(handshake->head.data, handshake->head.len, &head, &err);
+    if (status == UNAVAILABLE && handshake->head.len < handshake->head.limit)
+        return false;
+    if (status == UNAVAILABLE || status == LIMIT) {
+        reject(handshake, &too_large);
+        return true;
+    }
+    fault = status == OK ? find_fault(&head) : &malformed;
+    if (status != OK)
+        log_debug("listener.malformed", "error=%s", log_quote(err.text));
+    if (fault)
+        reject(handshake, fault);
+    else
+        hold(handshake, &head);
+    return true;
+}
+
+/* May free the handshake. */
+static void read_head(struct handshake *handshake)
+{
+    struct buf *head = &handshake->head;
+
+    for (;;) {
+        size_t seen = head->len;
+        size_t room = head->limit - seen < READ_BYTES ? head->limit - seen : READ_BYTES;
+        char *to = buf_reserve(head, room);
+        ssize_t n = recv(handshake->fd, to, room, 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0 || (n < 0 && errno != EAGAIN)) {
+            handshake_free(handshake);
+            return;
+        }
+        if (n > 0) {
+            buf_commit(head, (size_t)n);
+            if (look_at_head(handshake, seen))
+                return;
+        }
+        if (n < (ssize_t)room) { /* there is no more yet */
+            await(handshake, LOOP_READ);
+            return;
+        }
+    }
+}
+
+static void on_ready(void *ctx, int events)
+{
+    struct handshake *handshake = ctx;
+
+    (void)events;
+    if (handshake->state == HANDSHAKE_READING)
+        read_head(handshake);
+    else if (handshake->answer_sent < handshake->answer.len)
+        send_answer(handshake);
+    else
+        discard_input(handshake);
+}
+
+static void on_reading_over(void *ctx, struct expiry *expiry)
+{
+    struct handshake *handshake = CONTAINER_OF(expiry, struct handshake, expiry);
+
+    (void)ctx;
+    if (handshake->head.len > 0)
+        reject(handshake, &too_slow);
+    else
+        handshake_free(handshake); /* it never asked for anything */
+}
+
+static void on_answering_over(void *ctx, struct expiry *expiry)
+{
+    (void)ctx;
+    handshake_free(CONTAINER_OF(expiry, struct handshake, expiry));
+}
+
+/* ---- accepting ---- */
+
+static struct handshake *handshake_create(struct listener *listener, int fd)
+{
+    struct handshake *handshake = mem_alloc(sizeof(*handshake));
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    handshake->listener = listener;
+    handshake->fd = fd;
+    handshake->deferred = (struct deferred){.fn = on_answer_due, .ctx = handshake};
+    buf_init(&handshake->head, (size_t)listener->config->max_head_bytes);
+    handshake->next = listener->first;
+    if (listener->first)
+        listener->first->prev = handshake;
+    listener->first = handshake;
+    handshake->state = HANDSHAKE_READING;
+    listener->counts[HANDSHAKE_READING]++;
+    expiry_add(&listener->reading, &handshake->expiry);
+    return handshake;
+}
+
+static void begin(struct listener *listener, int fd)
+{
+    size_t most = (size_t)listener->config->max_pending_handshakes;
+    size_t pending = listener->counts[HANDSHAKE_READING] + listener->counts[HANDSHAKE_HELD];
+
+    if (pending < most)
+        read_head(handshake_create(listener, fd));
+    else if (listener->counts[HANDSHAKE_ANSWERING] < most)
+        reject(handshake_create(listener, fd), &too_many);
+    else
+        close(fd); /* so many that they do not get an answer either */
+}
+
+static void on_pause_over(void *ctx)
+{
+    struct listener *listener = ctx;
+
+    loop_timer_stop(listener->pause);
+    listener->pause = NULL;
+    loop_watch_set(listener->watch, LOOP_READ);
+}
+
+/* The clients wait in the backlog; trying again at once would only spin. */
+static void pause_accepting(struct listener *listener, int error)
+{
+    if (!listener->is_short)
+        log_warn("listener.paused", "error=%s retry_ms=%d", log_quote(strerror(error)),
+                 ACCEPT_PAUSE_MS);
+    listener->is_short = true;
+    loop_watch_set(listener->watch, 0);
+    listener->pause = loop_timer(listener->loop, ACCEPT_PAUSE_MS, 0, on_pause_over, listener);
+}
+
+static void on_acceptable(void *ctx, int events)
+{
+    struct listener *listener = ctx;
+
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            listener->is_short = false;
+            begin(listener, fd);
+            continue;
+        }
+        if (errno == EAGAIN)
+            return;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(listener, errno);
+            return;
+        }
+        /* accept(2) also reports what happened to the one connection it would have returned. */
+    }
+}
+
+/* ---- the port ---- */
+
+static enum status find_address(const struct config *config, struct addrinfo **found,
+                                struct error *err)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    char port[PORT_BYTES];
+    int rc;
+
+    snprintf(port, sizeof(port), "%lld", (long long)config->port);
+    rc = getaddrinfo(*config->listen_address ? config->listen_address : NULL, port, &hints, found);
+    if (rc != 0)
+        return fail(err, INVALID, "listen address \"%s\": %s", config->listen_address,
+                    gai_strerror(rc));
+    return OK;
+}
+
+/* The backlog is whatever the kernel allows (net.core.somaxconn): it cuts larger ones. */
+static int open_port(const struct addrinfo *address)
+{
+    int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int error;
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, INT_MAX) == 0)
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET6
+                     ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
+                     : ((const struct sockaddr_in *)(const void *)&address)->sin_port);
+}
+
+enum status listener_create(struct loop *loop, const struct config *config, struct gateway *gateway,
+                            struct websocket *websocket, struct metrics *metrics,
+                            struct listener **out, struct error *err)
+{
+    struct listener *listener;
+    struct addrinfo *address;
+    enum status status = find_address(config, &address, err);
+    int fd;
+
+    if (status != OK)
+        return status;
+    fd = open_port(address);
+    freeaddrinfo(address);
+    if (fd < 0)
+        return fail(err, UNAVAILABLE, "cannot listen on %s port %lld: %s", config->listen_address,
+                    (long long)config->port, strerror(errno));
+    listener = mem_alloc(sizeof(*listener));
+    listener->loop = loop;
+    listener->config = config;
+    listener->gateway = gateway;
+    listener->websocket = websocket;
+    listener->metrics = metrics;
+    listener->fd = fd;
+    listener->port = port_of(fd);
+    expiry_init(&listener->reading, loop, config->handshake_timeout_ms, on_reading_over, listener);
+    expiry_init(&listener->answering, loop, ANSWER_TIME_MS, on_answering_over, listener);
+    *out = listener;
+    return OK;
+}
+
+int listener_port(const struct listener *listener)
+{
+    return listener->port;
+}
+
+void listener_start(struct listener *listener)
+{
+    assert(listener->fd >= 0 && !listener->watch);
+    listener->watch = loop_watch(listener->loop, listener->fd, LOOP_READ, on_acceptable, listener);
+}
+
+void listener_stop(struct listener *listener)
+{
+    loop_timer_stop(listener->pause);
+    listener->pause = NULL;
+    loop_unwatch(listener->watch);
+    listener->watch = NULL;
+    if (listener->fd >= 0)
+        close(listener->fd);
+    listener->fd = -1;
+}
+
+void listener_free(struct listener *listener)
+{
+    listener_stop(listener);
+    while (listener->first)
+        handshake_free(listener->first);
+    expiry_done(&listener->reading);
+    expiry_done(&listener->answering);
+    free(listener);
+}

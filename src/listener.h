@@ -1,0 +1,28 @@
+/*
+ * listener.h - accepts, reads the request head, holds the handshake.
+ *
+ * Bounded in size (max_head_bytes), time (handshake_timeout_ms) and number
+ * (max_pending_handshakes). Rejections are written here, byte for byte as the contract has them;
+ * accepted sockets are handed to websocket.c.  Anything that is not an upgrade is answered here
+ * too: 426, 403, 400, 431.
+ */
+#pragma once
+
+#include "base.h"
+
+struct config;
+struct gateway;
+struct listener;
+struct loop;
+struct metrics;
+struct websocket;
+
+/* Binds and listens, without accepting yet. UNAVAILABLE: the address is taken or not ours. */
+enum status listener_create(struct loop *loop, const struct config *config, struct gateway *gateway,
+                            struct websocket *websocket, struct metrics *metrics,
+                            struct listener **out, struct error *err) MUST_USE;
+int listener_port(const struct listener *listener);
+void listener_start(struct listener *listener); /* accepts from now on */
+void listener_stop(struct listener *listener);  /* closes the port; handshakes in progress go on */
+/* Drops the handshakes that are left: whoever answers held ones must have answered them. */
+void listener_free(struct listener *listener);

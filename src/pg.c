@@ -1,0 +1,937 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pg.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "buf.h"
+#include "loop.h"
+
+enum {
+    STATEMENT_NAME_BYTES = 64, /* NAMEDATALEN */
+    MAX_HOST_BYTES = 253,      /* of a DNS name, RFC 1035 */
+    SETUP_SQL_BYTES = 1024,
+    MAX_OPTIONS = 12
+};
+
+struct rows {
+    PGresult *result;
+};
+
+/* A statement name on this connection.  Until the server has confirmed the preparation, further
+ * calls go unnamed: if it fails they must not fail with it. */
+struct statement {
+    struct statement *next;
+    enum { STATEMENT_UNPREPARED, STATEMENT_SENT, STATEMENT_PREPARED } state;
+    uint32_t generation; /* a forgotten name is never used again */
+    char *name;          /* the caller's */
+    char server_name[STATEMENT_NAME_BYTES];
+};
+
+struct call {
+    struct call *next;
+    pg_done *done; /* NULL for our own */
+    void *ctx;
+    struct statement *statement; /* NULL: unnamed */
+    bool is_preparing;           /* the next result is that of the preparation */
+    int64_t sent_ms;
+    PGresult *result;
+    struct error err; /* the first one; status OK while there is none */
+};
+
+/* Outlives the pg that asked, when that was closed meanwhile. */
+struct resolving {
+    struct pg *pg;
+};
+
+enum pg_state {
+    PG_STARTING,   /* waits for the end of the turn, or for the resolver */
+    PG_CONNECTING, /* PQconnectPoll */
+    PG_SETTING_UP, /* session settings are on their way */
+    PG_READY,
+    PG_BROKEN, /* the owner is told at the end of the turn */
+    PG_DEAD,   /* the owner has been told */
+    PG_CLOSED  /* freed at the end of the turn */
+};
+
+struct pg {
+    PGconn *conn;
+    struct loop *loop; /* NULL: a blocking one */
+    enum pg_state state;
+    bool was_ready;
+    struct watch *watch;
+    struct timer *deadline;
+    struct resolving *resolving;
+    struct deferred turn; /* flushing, and whatever must not happen on the caller's stack */
+    struct deferred end;
+    struct pg_events events;
+    void *ctx;
+    struct call *first, **last; /* in the order of the pipeline */
+    size_t in_flight;
+    struct statement *statements;
+    struct error failure;
+    int64_t connect_timeout_ms;
+    int64_t statement_timeout_ms;
+    char *url;
+    char *application_name;
+    char *channel;
+};
+
+/* ---- errors ---- */
+
+static enum status status_of_sqlstate(const char *sqlstate)
+{
+    static const struct {
+        const char *prefix;
+        enum status status;
+    } table[] = {
+        {"08", UNAVAILABLE}, {"53", UNAVAILABLE}, {"57014", LIMIT}, {"57P", UNAVAILABLE},
+        {"58", UNAVAILABLE}, {"22", INVALID},     {"23", INVALID},  {"42501", DENIED},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (strncmp(sqlstate, table[i].prefix, strlen(table[i].prefix)) == 0)
+            return table[i].status;
+    return INTERNAL;
+}
+
+/* libpq's messages have several lines; those that begin with a tab are advice.  Ours are one line.
+ */
+static enum status fail_on_one_line(struct error *err, enum status status, const char *text)
+{
+    struct buf line;
+
+    buf_init(&line, ERROR_TEXT_BYTES * 2);
+    for (; *text; text++) {
+        if (strncmp(text, "\n\t", 2) == 0)
+            text += strcspn(text + 1, "\n");
+        else if (*text != '\n')
+            buf_addc(&line, *text);
+        else if (text[1])
+            buf_addc(&line, ' ');
+    }
+    fail(err, status, "%s", buf_str(&line));
+    buf_done(&line);
+    return status;
+}
+
+static enum status fail_connection(struct error *err, const PGconn *conn)
+{
+    const char *text = conn ? PQerrorMessage(conn) : "out of memory";
+
+    return fail_on_one_line(err, UNAVAILABLE, *text ? text : "the connection is lost");
+}
+
+/* An error without SQLSTATE is libpq's own: the connection is lost. */
+static enum status fail_result(struct error *err, const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (!text)
+        text = PQresultErrorMessage(result);
+    fail_on_one_line(err, sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE, text);
+    if (err && sqlstate)
+        snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", sqlstate);
+    return sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE;
+}
+
+static bool is_success(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
+}
+
+/* ---- rows ---- */
+
+size_t rows_count(const struct rows *rows)
+{
+    return (size_t)PQntuples(rows->result);
+}
+
+const char *rows_text(const struct rows *rows, size_t row, size_t column)
+{
+    if (PQgetisnull(rows->result, (int)row, (int)column))
+        return NULL;
+    return PQgetvalue(rows->result, (int)row, (int)column);
+}
+
+size_t rows_len(const struct rows *rows, size_t row, size_t column)
+{
+    return (size_t)PQgetlength(rows->result, (int)row, (int)column);
+}
+
+int64_t rows_int(const struct rows *rows, size_t row, size_t column)
+{
+    const char *text = rows_text(rows, row, column);
+
+    return text ? strtoll(text, NULL, 10) : 0;
+}
+
+bool rows_bool(const struct rows *rows, size_t row, size_t column)
+{
+    const char *text = rows_text(rows, row, column);
+
+    return text && text[0] == 't';
+}
+
+void pg_rows_free(struct rows *rows)
+{
+    if (!rows)
+        return;
+    PQclear(rows->result);
+    free(rows);
+}
+
+/* ---- connecting, both ways ---- */
+
+struct options {
+    const char *keys[MAX_OPTIONS];
+    const char *values[MAX_OPTIONS];
+    size_t count;
+};
+
+static void add_option(struct options *options, const char *key, const char *value)
+{
+    assert(options->count + 1 < MAX_OPTIONS); /* the last one stays NULL */
+    options->keys[options->count] = key;
+    options->values[options->count++] = value;
+}
+
+static void ignore_notice(void *ctx, const PGresult *result)
+{
+    (void)ctx;
+    (void)result;
+}
+
+/* What stands in front of dbname is a default that the URL overrides; behind it, the reverse.  A
+ * server that vanished is noticed within half a minute, sending or idle. */
+static PGconn *start_connection(const char *url, const char *application_name, const char *address)
+{
+    struct options options = {.count = 0};
+    PGconn *conn;
+
+    add_option(&options, "fallback_application_name", application_name);
+    add_option(&options, "keepalives_idle", "10");
+    add_option(&options, "keepalives_interval", "5");
+    add_option(&options, "keepalives_count", "3");
+    add_option(&options, "tcp_user_timeout", "25000");
+    add_option(&options, "dbname", url);
+    add_option(&options, "client_encoding", "UTF8");
+    if (address)
+        add_option(&options, "hostaddr", address);
+    conn = PQconnectStartParams(options.keys, options.values, 1);
+    if (conn)
+        PQsetNoticeReceiver(conn, ignore_notice, NULL);
+    return conn;
+}
+
+/* ---- blocking ---- */
+
+static enum status wait_for_connection(PGconn *conn, int64_t timeout_ms, struct error *err)
+{
+    int64_t deadline = clock_mono_ms() + timeout_ms;
+    PostgresPollingStatusType step = PGRES_POLLING_WRITING;
+
+    while (PQstatus(conn) != CONNECTION_BAD && step != PGRES_POLLING_OK &&
+           step != PGRES_POLLING_FAILED) {
+        struct pollfd pollfd = {.fd = PQsocket(conn)};
+        int64_t left = deadline - clock_mono_ms();
+        int rc;
+
+        pollfd.events = step == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        rc = left > 0 ? poll(&pollfd, 1, (int)left) : 0;
+        if (rc == 0)
+            return fail(err, UNAVAILABLE, "no answer from the database within %lld ms",
+                        (long long)timeout_ms);
+        if (rc < 0 && errno == EINTR)
+            continue;
+        step = PQconnectPoll(conn);
+    }
+    return PQstatus(conn) == CONNECTION_OK ? OK : fail_connection(err, conn);
+}
+
+enum status pg_open(const char *url, int64_t timeout_ms, struct pg **out, struct error *err)
+{
+    PGconn *conn = start_connection(url, "switchboard", NULL);
+    struct pg *pg;
+
+    if (!conn || wait_for_connection(conn, timeout_ms, err) != OK) {
+        if (!conn)
+            fail_connection(err, conn);
+        PQfinish(conn);
+        return UNAVAILABLE;
+    }
+    pg = mem_alloc(sizeof(*pg));
+    pg->conn = conn;
+    pg->state = PG_READY;
+    *out = pg;
+    return OK;
+}
+
+/* The position that the server reports counts characters, from 1. */
+static size_t line_of_position(const char *sql, const char *position)
+{
+    long left = strtol(position, NULL, 10) - 1;
+    size_t line = 1;
+
+    for (; *sql && left > 0; sql++) {
+        if (*sql == '\n')
+            line++;
+        if (((unsigned char)*sql & 0xc0) != 0x80)
+            left--;
+    }
+    return line;
+}
+
+static enum status fail_script(struct error *err, const PGresult *result, const char *sql)
+{
+    enum status st = fail_result(err, result);
+    const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+
+    if (position)
+        fail_context(err, "line %zu", line_of_position(sql, position));
+    return st;
+}
+
+enum status pg_script(struct pg *pg, const char *sql, struct error *err)
+{
+    PGresult *result = PQexec(pg->conn, sql);
+    enum status st = OK;
+
+    assert(!pg->loop);
+    if (!result)
+        st = fail_connection(err, pg->conn);
+    else if (PQresultStatus(result) == PGRES_COPY_IN || PQresultStatus(result) == PGRES_COPY_OUT)
+        st = fail(err, INVALID, "COPY from or to the client is not possible here");
+    else if (!is_success(result))
+        st = fail_script(err, result, sql);
+    PQclear(result);
+    return st;
+}
+
+enum status pg_query(struct pg *pg, const char *sql, const char *const *params, size_t count,
+                     struct rows **rows, struct error *err)
+{
+    PGresult *result = PQexecParams(pg->conn, sql, (int)count, NULL, params, NULL, NULL, 0);
+    enum status st = OK;
+
+    assert(!pg->loop);
+    if (!result)
+        return fail_connection(err, pg->conn);
+    if (!is_success(result)) {
+        st = fail_result(err, result);
+    } else if (rows) {
+        *rows = mem_alloc(sizeof(**rows));
+        (*rows)->result = result;
+        return OK;
+    }
+    PQclear(result);
+    return st;
+}
+
+/* ---- calls: the pipeline's queue ---- */
+
+static void append_call(struct pg *pg, struct call *call)
+{
+    *pg->last = call;
+    pg->last = &call->next;
+    pg->in_flight++;
+}
+
+/* Frees the call; the callback may do anything, even close the connection. */
+static void answer_call(struct call *call, const struct error *err)
+{
+    struct rows rows = {call->result};
+
+    if (call->done)
+        call->done(call->ctx, err, err ? NULL : &rows);
+    PQclear(call->result);
+    free(call);
+}
+
+/* A call whose sync never came: an error that the server reported stands (it was rolled back), rows
+ * do not (the commit is unknown). */
+static void fail_calls(struct pg *pg)
+{
+    struct call *call = pg->first;
+    struct call *next;
+
+    pg->first = NULL;
+    pg->last = &pg->first;
+    pg->in_flight = 0;
+    for (; call; call = next) {
+        struct error err = call->err.status != OK ? call->err : pg->failure;
+
+        next = call->next;
+        if (err.status == OK)
+            fail(&err, UNAVAILABLE, "the connection was closed");
+        err.status = call->err.status != OK ? err.status : UNAVAILABLE;
+        answer_call(call, &err);
+    }
+}
+
+/* The owner is told at the end of the turn, because any function may find out. */
+static void break_connection(struct pg *pg, const struct error *err)
+{
+    if (pg->state >= PG_BROKEN)
+        return;
+    pg->failure = *err;
+    pg->state = PG_BROKEN;
+    loop_unwatch(pg->watch);
+    pg->watch = NULL;
+    loop_timer_stop(pg->deadline);
+    pg->deadline = NULL;
+    loop_at_end_of_turn(pg->loop, &pg->turn);
+}
+
+static void lose_connection(struct pg *pg)
+{
+    struct error err = {0};
+
+    fail_connection(&err, pg->conn);
+    break_connection(pg, &err);
+}
+
+static void tell_broken(struct pg *pg)
+{
+    pg->state = PG_DEAD;
+    fail_calls(pg);
+    if (pg->state == PG_CLOSED)
+        return;
+    if (pg->was_ready)
+        pg->events.on_lost(pg->ctx, &pg->failure);
+    else
+        pg->events.on_connect(pg->ctx, &pg->failure);
+}
+
+/* ---- statement names ---- */
+
+static struct statement *find_statement(struct pg *pg, const char *name)
+{
+    struct statement *statement = pg->statements;
+
+    while (statement && strcmp(statement->name, name) != 0)
+        statement = statement->next;
+    if (statement)
+        return statement;
+    statement = mem_alloc(sizeof(*statement));
+    statement->name = mem_strdup(name);
+    statement->next = pg->statements;
+    pg->statements = statement;
+    return statement;
+}
+
+static struct call *create_call(struct pg *pg, pg_done *done, void *ctx)
+{
+    struct call *call = mem_alloc(sizeof(*call));
+
+    call->done = done;
+    call->ctx = ctx;
+    call->sent_ms = loop_now_ms(pg->loop);
+    return call;
+}
+
+/* Without this, a route that keeps raising one of the two errors below would fill the server's
+ * memory with statements that nobody uses. */
+static void deallocate(struct pg *pg, const char *server_name)
+{
+    char sql[STATEMENT_NAME_BYTES + 16];
+
+    snprintf(sql, sizeof(sql), "deallocate \"%s\"", server_name);
+    append_call(pg, create_call(pg, NULL, NULL));
+    if (!PQsendQueryParams(pg->conn, sql, 0, NULL, NULL, NULL, NULL, 0) ||
+        !PQpipelineSync(pg->conn))
+        lose_connection(pg);
+    loop_at_end_of_turn(pg->loop, &pg->turn);
+}
+
+/* "cached plan must not change result type" (0A000) after a function was replaced, and "prepared
+ * statement does not exist" (26000, somebody ran DISCARD ALL): the next call prepares anew. */
+static void forget_if_stale(struct pg *pg, struct statement *statement, const char *sqlstate)
+{
+    if (statement->state != STATEMENT_PREPARED)
+        return;
+    if (strcmp(sqlstate, "0A000") != 0 && strcmp(sqlstate, "26000") != 0)
+        return;
+    statement->state = STATEMENT_UNPREPARED;
+    deallocate(pg, statement->server_name);
+}
+
+static bool send_preparation(struct pg *pg, struct call *call, const char *sql)
+{
+    struct statement *statement = call->statement;
+
+    assert(strchr(statement->name, '"') == NULL);
+    snprintf(statement->server_name, sizeof(statement->server_name), "%.48s.%u", statement->name,
+             ++statement->generation);
+    statement->state = STATEMENT_SENT;
+    call->is_preparing = true;
+    return PQsendPrepare(pg->conn, statement->server_name, sql, 0, NULL) == 1;
+}
+
+/* ---- results ---- */
+
+static void finish_call(struct pg *pg)
+{
+    struct call *call = pg->first;
+
+    pg->first = call->next;
+    if (!pg->first)
+        pg->last = &pg->first;
+    pg->in_flight--;
+    answer_call(call, call->err.status != OK ? &call->err : NULL);
+}
+
+static void take_success(struct call *call, PGresult *result)
+{
+    if (call->is_preparing) {
+        call->is_preparing = false;
+        call->statement->state = STATEMENT_PREPARED;
+        PQclear(result);
+        return;
+    }
+    PQclear(call->result);
+    call->result = result;
+}
+
+static void take_error(struct pg *pg, struct call *call, PGresult *result)
+{
+    struct error err = {0};
+
+    fail_result(&err, result);
+    PQclear(result);
+    if (err.sqlstate[0] == '\0') {
+        break_connection(pg, &err);
+        return;
+    }
+    if (call->err.status == OK)
+        call->err = err;
+    if (!call->statement)
+        return;
+    if (call->is_preparing)
+        call->statement->state = STATEMENT_UNPREPARED;
+    else
+        forget_if_stale(pg, call->statement, err.sqlstate);
+    call->is_preparing = false;
+}
+
+static void take_result(struct pg *pg, PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status == PGRES_PIPELINE_SYNC) {
+        PQclear(result);
+        finish_call(pg);
+    } else if (status == PGRES_PIPELINE_ABORTED) {
+        PQclear(result); /* behind an error that has been taken already */
+    } else if (is_success(result)) {
+        take_success(pg->first, result);
+    } else {
+        take_error(pg, pg->first, result);
+    }
+}
+
+/* A statement's results end in a NULL, a sync's do not; two in a row: there is nothing more. */
+static void take_results(struct pg *pg)
+{
+    int nulls = 0;
+
+    while (pg->state == PG_READY && pg->first && nulls < 2 && !PQisBusy(pg->conn)) {
+        PGresult *result = PQgetResult(pg->conn);
+
+        if (result) {
+            nulls = 0;
+            take_result(pg, result);
+        } else {
+            nulls++;
+        }
+    }
+}
+
+static void take_notifications(struct pg *pg)
+{
+    while (pg->state == PG_READY) {
+        PGnotify *notify = PQnotifies(pg->conn);
+
+        if (!notify)
+            return;
+        if (pg->events.on_notify)
+            pg->events.on_notify(pg->ctx, notify->relname, notify->extra);
+        PQfreemem(notify);
+    }
+}
+
+/* Sending may have read, too: libpq reads when it cannot write, lest both sides wait. */
+static void flush(struct pg *pg)
+{
+    int left = PQflush(pg->conn);
+
+    if (left < 0) {
+        lose_connection(pg);
+        return;
+    }
+    loop_watch_set(pg->watch, left ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+    take_results(pg);
+    take_notifications(pg);
+}
+
+static void read_input(struct pg *pg)
+{
+    bool is_alive = PQconsumeInput(pg->conn) == 1;
+
+    take_results(pg); /* what came before the end, if this is it */
+    take_notifications(pg);
+    if (!is_alive && pg->state == PG_READY)
+        lose_connection(pg);
+}
+
+/* ---- connecting on the loop ---- */
+
+static void become_ready(struct pg *pg)
+{
+    if (!PQenterPipelineMode(pg->conn)) {
+        lose_connection(pg);
+        return;
+    }
+    loop_timer_stop(pg->deadline);
+    pg->deadline = NULL;
+    pg->state = PG_READY;
+    pg->was_ready = true;
+    loop_at_end_of_turn(pg->loop, &pg->turn); /* a notification may have been read already */
+    pg->events.on_connect(pg->ctx, NULL);
+}
+
+/* The results of the session settings. */
+static void continue_set_up(struct pg *pg)
+{
+    if (!PQconsumeInput(pg->conn) || PQflush(pg->conn) < 0) {
+        lose_connection(pg);
+        return;
+    }
+    while (!PQisBusy(pg->conn)) {
+        PGresult *result = PQgetResult(pg->conn);
+        struct error err = {0};
+
+        if (!result) {
+            become_ready(pg);
+            return;
+        }
+        if (!is_success(result)) {
+            fail_result(&err, result);
+            break_connection(pg, &err);
+            PQclear(result);
+            return;
+        }
+        PQclear(result);
+    }
+}
+
+static void poll_connection(struct pg *pg);
+
+static void on_ready(void *ctx, int events)
+{
+    struct pg *pg = ctx;
+
+    switch (pg->state) {
+    case PG_CONNECTING:
+        poll_connection(pg);
+        break;
+    case PG_SETTING_UP:
+        continue_set_up(pg);
+        break;
+    case PG_READY:
+        if (events & LOOP_READ)
+            read_input(pg);
+        if ((events & LOOP_WRITE) && pg->state == PG_READY)
+            flush(pg);
+        break;
+    case PG_STARTING:
+    case PG_BROKEN:
+    case PG_DEAD:
+    case PG_CLOSED:
+        break;
+    }
+}
+
+static bool write_settings(struct pg *pg, struct buf *sql)
+{
+    char *channel;
+
+    buf_addf(sql, "set statement_timeout = %lld;", (long long)pg->statement_timeout_ms);
+    buf_adds(sql, "set jit = off;"
+                  "set standard_conforming_strings = on;"
+                  "set datestyle = 'ISO';"
+                  "set client_min_messages = warning;");
+    if (!pg->channel)
+        return !buf_full(sql);
+    channel = PQescapeIdentifier(pg->conn, pg->channel, strlen(pg->channel));
+    if (channel)
+        buf_addf(sql, "listen %s;", channel);
+    PQfreemem(channel);
+    return channel && !buf_full(sql);
+}
+
+static void set_up(struct pg *pg)
+{
+    struct buf sql;
+
+    buf_init(&sql, SETUP_SQL_BYTES);
+    pg->state = PG_SETTING_UP;
+    PQsetnonblocking(pg->conn, 1);
+    if (write_settings(pg, &sql) && PQsendQuery(pg->conn, buf_str(&sql)) && PQflush(pg->conn) >= 0)
+        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
+    else
+        lose_connection(pg);
+    buf_done(&sql);
+}
+
+/* libpq may close its socket and open another one in here (next host, without SSL): never watch one
+ * across it. */
+static void poll_connection(struct pg *pg)
+{
+    PostgresPollingStatusType step;
+
+    loop_unwatch(pg->watch);
+    pg->watch = NULL;
+    step = PQconnectPoll(pg->conn);
+    if (step == PGRES_POLLING_OK)
+        set_up(pg);
+    else if (step == PGRES_POLLING_FAILED)
+        lose_connection(pg);
+    else
+        pg->watch =
+            loop_watch(pg->loop, PQsocket(pg->conn),
+                       step == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE, on_ready, pg);
+}
+
+static void connect_to(struct pg *pg, const char *address)
+{
+    pg->conn = start_connection(pg->url, pg->application_name, address);
+    if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
+        lose_connection(pg);
+        return;
+    }
+    pg->state = PG_CONNECTING;
+    pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_WRITE, on_ready, pg);
+}
+
+static void on_resolved(void *ctx, const struct error *err, const char *address)
+{
+    struct resolving *resolving = ctx;
+    struct pg *pg = resolving->pg;
+
+    free(resolving);
+    if (!pg)
+        return;
+    pg->resolving = NULL;
+    if (pg->state != PG_STARTING) /* the deadline was faster */
+        return;
+    if (err)
+        break_connection(pg, err);
+    else
+        connect_to(pg, address);
+}
+
+/* True for one host name: libpq would ask the resolver itself, and wait.  Not for paths, addresses
+ * and lists of hosts, nor for what no host name can be. */
+static bool is_host_name(const char *host)
+{
+    struct in6_addr ignored;
+
+    if (!host || *host == '\0' || *host == '/' || *host == '@')
+        return false;
+    if (strlen(host) > MAX_HOST_BYTES || inet_pton(AF_INET, host, &ignored) == 1 ||
+        inet_pton(AF_INET6, host, &ignored) == 1)
+        return false;
+    return host[strspn(
+               host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] == '\0';
+}
+
+static const char *option_value(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options && options->keyword; options++)
+        if (strcmp(options->keyword, keyword) == 0)
+            return options->val;
+    return NULL;
+}
+
+/* The host that needs resolving, yours to free, or NULL. */
+static char *host_to_resolve(const char *url)
+{
+    bool is_conninfo = strstr(url, "://") || strchr(url, '=');
+    PQconninfoOption *options = is_conninfo ? PQconninfoParse(url, NULL) : NULL;
+    const char *host = option_value(options, "host");
+    const char *address = option_value(options, "hostaddr");
+    char *found = NULL;
+
+    if (!host)
+        host = getenv("PGHOST");
+    if (!address)
+        address = getenv("PGHOSTADDR");
+    if (!(address && *address) && !option_value(options, "service") && is_host_name(host))
+        found = mem_strdup(host);
+    PQconninfoFree(options);
+    return found;
+}
+
+static void begin(struct pg *pg)
+{
+    char *host = host_to_resolve(pg->url);
+
+    if (!host) {
+        connect_to(pg, NULL);
+        return;
+    }
+    pg->resolving = mem_alloc(sizeof(*pg->resolving));
+    pg->resolving->pg = pg;
+    loop_resolve(pg->loop, host, on_resolved, pg->resolving);
+    free(host);
+}
+
+static void on_deadline(void *ctx)
+{
+    struct pg *pg = ctx;
+    struct error err = {0};
+
+    fail(&err, UNAVAILABLE, "no answer from the database within %lld ms",
+         (long long)pg->connect_timeout_ms);
+    break_connection(pg, &err);
+}
+
+static void on_end_of_turn(void *ctx)
+{
+    struct pg *pg = ctx;
+
+    switch (pg->state) {
+    case PG_STARTING:
+        if (!pg->resolving)
+            begin(pg);
+        break;
+    case PG_READY:
+        flush(pg);
+        break;
+    case PG_BROKEN:
+        tell_broken(pg);
+        break;
+    case PG_DEAD:
+        fail_calls(pg);
+        break;
+    case PG_CONNECTING:
+    case PG_SETTING_UP:
+    case PG_CLOSED:
+        break;
+    }
+}
+
+/* ---- life, on the loop ---- */
+
+static void free_pg(struct pg *pg)
+{
+    while (pg->statements) {
+        struct statement *statement = pg->statements;
+
+        pg->statements = statement->next;
+        free(statement->name);
+        free(statement);
+    }
+    free(pg->url);
+    free(pg->application_name);
+    free(pg->channel);
+    free(pg);
+}
+
+static void on_free(void *ctx)
+{
+    struct pg *pg = ctx;
+
+    fail_calls(pg); /* made by the callbacks of pg_close */
+    free_pg(pg);
+}
+
+struct pg *pg_start(struct loop *loop, const struct pg_options *options,
+                    const struct pg_events *events, void *ctx)
+{
+    struct pg *pg = mem_alloc(sizeof(*pg));
+
+    pg->loop = loop;
+    pg->events = *events;
+    pg->ctx = ctx;
+    pg->last = &pg->first;
+    pg->turn = (struct deferred){.fn = on_end_of_turn, .ctx = pg};
+    pg->end = (struct deferred){.fn = on_free, .ctx = pg};
+    pg->url = mem_strdup(options->url);
+    pg->application_name = mem_strdup(options->application_name);
+    pg->channel = mem_strdup(options->listen);
+    pg->connect_timeout_ms = options->connect_timeout_ms;
+    pg->statement_timeout_ms = options->statement_timeout_ms;
+    pg->deadline = loop_timer(loop, options->connect_timeout_ms, 0, on_deadline, pg);
+    loop_at_end_of_turn(loop, &pg->turn);
+    return pg;
+}
+
+void pg_close(struct pg *pg)
+{
+    if (!pg || pg->state == PG_CLOSED)
+        return;
+    if (!pg->loop) {
+        PQfinish(pg->conn);
+        free_pg(pg);
+        return;
+    }
+    pg->state = PG_CLOSED;
+    loop_undefer(pg->loop, &pg->turn);
+    loop_timer_stop(pg->deadline);
+    loop_unwatch(pg->watch);
+    if (pg->resolving)
+        pg->resolving->pg = NULL;
+    PQfinish(pg->conn);
+    pg->conn = NULL;
+    loop_at_end_of_turn(pg->loop, &pg->end);
+    fail_calls(pg);
+}
+
+/* Each call has its own sync and so is a transaction of its own.  libpq 15 sends at every sync (a
+ * way not to came with 17); whatever the socket did not take goes out at the end of the turn. */
+void pg_call(struct pg *pg, const char *name, const char *sql, const char *const *params,
+             size_t count, pg_done *done, void *ctx)
+{
+    struct call *call = create_call(pg, done, ctx);
+    struct statement *statement = name ? find_statement(pg, name) : NULL;
+    bool is_sent = true;
+
+    append_call(pg, call);
+    if (pg->state != PG_CLOSED)
+        loop_at_end_of_turn(pg->loop, &pg->turn);
+    if (pg->state != PG_READY)
+        return;
+    if (statement && statement->state != STATEMENT_SENT)
+        call->statement = statement;
+    if (call->statement && statement->state == STATEMENT_UNPREPARED)
+        is_sent = send_preparation(pg, call, sql);
+    if (is_sent && call->statement)
+        is_sent = PQsendQueryPrepared(pg->conn, statement->server_name, (int)count, params, NULL,
+                                      NULL, 0);
+    else if (is_sent)
+        is_sent = PQsendQueryParams(pg->conn, sql, (int)count, NULL, params, NULL, NULL, 0);
+    if (!is_sent || !PQpipelineSync(pg->conn))
+        lose_connection(pg);
+}
+
+size_t pg_in_flight(const struct pg *pg)
+{
+    return pg->in_flight;
+}
+
+int64_t pg_oldest_ms(const struct pg *pg)
+{
+    return pg->first ? loop_now_ms(pg->loop) - pg->first->sent_ms : 0;
+}

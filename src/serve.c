@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "auth.h"
+#include "backend.h"
+#include "config.h"
+#include "connections.h"
+#include "follower.h"
+#include "gateway.h"
+#include "http.h"
+#include "json.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "node.h"
+#include "store.h"
+#include "websocket.h"
+
+enum { STOP_TICK_MS = 20, NODE_NAME_BYTES = 160, ENDPOINT_BYTES = 512 };
+
+enum app_state { APP_STARTING, APP_SERVING, APP_CLOSING, APP_LEAVING, APP_STOPPED };
+
+struct app {
+    struct config config; /* the caller's, with the ports that were bound */
+    enum app_state state;
+    struct loop *loop;
+    struct metrics metrics;
+    struct auth *auth;
+    struct store *store;
+    struct connections *connections;
+    struct follower *follower;
+    struct backend *backend;
+    struct gateway *gateway;
+    struct websocket *websocket;
+    struct listener *listener;
+    struct http *http;
+    struct node *node;
+    struct timer *stop_timer;
+    struct timer *uptime_timer;
+    int64_t started_ms;
+    int64_t stop_deadline_ms;
+    bool is_printed;
+    char host[64];
+    char node_name[NODE_NAME_BYTES];
+    char node_id[96];
+    char endpoint[ENDPOINT_BYTES];
+};
+
+/* ---- ready ---- */
+
+static bool is_ready(void *ctx, const char **reason)
+{
+    const struct app *app = ctx;
+
+    if (app->state > APP_SERVING)
+        *reason = "stopping";
+    else if (!store_is_up(app->store, STORE_CONTROL) || !store_is_up(app->store, STORE_FOLLOWER) ||
+             !store_is_up(app->store, STORE_EVENT))
+        *reason = "database is away";
+    else if (app->state == APP_STARTING)
+        *reason = "node is not registered";
+    else
+        return true;
+    return false;
+}
+
+static void write_ports_file(const struct app *app)
+{
+    char temporary[4096];
+    FILE *file;
+
+    if (!*app->config.ports_file)
+        return;
+    snprintf(temporary, sizeof(temporary), "%s.tmp", app->config.ports_file);
+    file = fopen(temporary, "we");
+    if (!file) {
+        log_warn("serve.ports_file_failed", "file=%s", log_quote(temporary));
+        return;
+    }
+    fprintf(file, "{\"port\":%lld,\"adminPort\":%lld,\"pid\":%ld}\n", (long long)app->config.port,
+            (long long)app->config.admin_port, (long)getpid());
+    if (fclose(file) != 0 || rename(temporary, app->config.ports_file) != 0)
+        log_warn("serve.ports_file_failed", "file=%s", log_quote(app->config.ports_file));
+}
+
+/* An address a person can paste: what listens everywhere is reached on loopback. */
+static const char *reachable(const char *address)
+{
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0 ? "127.0.0.1" : address;
+}
+
+static void print_addresses(struct app *app)
+{
+    const struct config *config = &app->config;
+    const char *host = reachable(config->listen_address);
+    const char *admin = reachable(config->admin_address);
+    const char *query = strcmp(config->profile, "careconnect") == 0
+                            ? "?email=ann@example.com&type=email-verification"
+                            : "";
+
+    if (app->is_printed)
+        return;
+    app->is_printed = true;
+    printf("WebSocket   ws://%s:%lld/%s\n", host, (long long)config->port, config->stage);
+    printf("Management  %s/@connections/{connectionId}\n", app->endpoint);
+    printf("Admin       http://%s:%lld  (/ready /metrics /connections)\n", admin,
+           (long long)config->admin_port);
+    printf("Try it      wscat -c 'ws://%s:%lld/%s%s'\n", host, (long long)config->port,
+           config->stage, query);
+    fflush(stdout);
+    write_ports_file(app);
+}
+
+static void on_registered(void *ctx)
+{
+    struct app *app = ctx;
+
+    if (app->state != APP_STARTING)
+        return;
+    app->state = APP_SERVING;
+    app->metrics.ready = 1;
+    gateway_set_accepting(app->gateway, true);
+    print_addresses(app);
+}
+
+/* ---- the database's news ---- */
+
+static void on_lane(void *ctx, enum store_lane lane, bool is_up)
+{
+    struct app *app = ctx;
+    const char *reason;
+
+    if (lane == STORE_FOLLOWER)
+        node_database_is_up(app->node, is_up);
+    app->metrics.ready = is_ready(app, &reason);
+}
+
+static void on_notify(void *ctx, const char *channel, const char *payload)
+{
+    struct app *app = ctx;
+
+    (void)channel;
+    (void)payload;
+    follower_wake(app->follower);
+}
+
+/* ---- stopping ---- */
+
+static void on_left(void *ctx)
+{
+    struct app *app = ctx;
+
+    app->state = APP_STOPPED;
+    loop_stop(app->loop);
+}
+
+/* Clients get a close frame and time to answer it, then their $disconnects are written, then the
+ * lease ends.  What is left at the deadline is the lease's business. */
+static void on_stop_tick(void *ctx)
+{
+    struct app *app = ctx;
+    bool is_late = loop_now_ms(app->loop) >= app->stop_deadline_ms;
+
+    if (app->state == APP_CLOSING &&
+        (is_late || (connections_count(app->connections) == 0 &&
+                     (backend_backlog(app->backend) == 0 ||
+                      !store_is_up(app->store, STORE_CONTROL))))) {
+        app->state = APP_LEAVING;
+        app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
+        node_leave(app->node);
+    } else if (app->state == APP_LEAVING && is_late) {
+        on_left(app);
+    }
+}
+
+static void on_signal(void *ctx, int signum)
+{
+    struct app *app = ctx;
+
+    if (app->state >= APP_CLOSING) {
+        log_warn("serve.stop_at_once", "signal=%d", signum);
+        app->state = APP_STOPPED;
+        loop_stop(app->loop);
+        return;
+    }
+    log_info("serve.stopping", "signal=%d connections=%zu", signum,
+             connections_count(app->connections));
+    app->state = APP_CLOSING;
+    app->metrics.ready = 0;
+    app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
+    gateway_set_accepting(app->gateway, false);
+    listener_stop(app->listener);
+    gateway_close_all(app->gateway);
+    app->stop_timer = loop_timer(app->loop, 0, STOP_TICK_MS, on_stop_tick, app);
+}
+
+/* ---- starting ---- */
+
+static void on_uptime(void *ctx)
+{
+    struct app *app = ctx;
+
+    app->metrics.uptime_s = (uint64_t)(clock_mono_ms() - app->started_ms) / 1000;
+    app->metrics.slow_turns = loop_slow_turns(app->loop);
+}
+
+/* Every connection is a descriptor; the soft limit is usually far below what is allowed. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < config->max_connections)
+        log_info("serve.descriptor_limit", "limit=%llu max_connections=%lld",
+                 (unsigned long long)limit.rlim_cur, (long long)config->max_connections);
+}
+
+/* The id is new in every life of a node; the name stays, so that the next life finds the rows of the
+ * one before. */
+static void mint_node_id(struct app *app)
+{
+    uint64_t random;
+
+    (void)gethostname(app->host, sizeof(app->host) - 1);
+    random_bytes(&random, sizeof(random));
+    snprintf(app->node_id, sizeof(app->node_id), "%s-%016llx", app->host,
+             (unsigned long long)random);
+}
+
+/* Needs the ports that were bound. */
+static void name_node(struct app *app)
+{
+    const struct config *config = &app->config;
+
+    if (*config->node_name)
+        snprintf(app->node_name, sizeof(app->node_name), "%s", config->node_name);
+    else
+        snprintf(app->node_name, sizeof(app->node_name), "%s:%lld", app->host,
+                 (long long)config->port);
+    if (*config->public_endpoint)
+        snprintf(app->endpoint, sizeof(app->endpoint), "%s", config->public_endpoint);
+    else
+        snprintf(app->endpoint, sizeof(app->endpoint), "http://%s:%lld/%s",
+                 reachable(config->admin_address), (long long)config->admin_port, config->stage);
+}
+
+static void create_database_side(struct app *app)
+{
+    static const struct store_events events = {on_lane, on_notify};
+    struct backend_env backend = {
+        .loop = app->loop,
+        .config = &app->config,
+        .connections = app->connections,
+        .metrics = &app->metrics,
+        .node_id = app->node_id,
+        .endpoint = app->endpoint,
+    };
+    struct node_env node = {
+        .loop = app->loop,
+        .config = &app->config,
+        .metrics = &app->metrics,
+        .node_id = app->node_id,
+        .node_name = app->node_name,
+        .endpoint = app->endpoint,
+        .on_registered = on_registered,
+        .on_left = on_left,
+        .ctx = app,
+    };
+
+    app->store = store_create(app->loop, &app->config, &app->metrics, &events, app);
+    app->follower = follower_create(app->loop, &app->config, app->store, app->connections,
+                                    &app->metrics, app->node_id);
+    backend.store = app->store;
+    backend.follower = app->follower;
+    app->backend = backend_create(&backend);
+    node.store = app->store;
+    node.backend = app->backend;
+    node.follower = app->follower;
+    app->node = node_create(&node);
+}
+
+static enum status create_gateway_side(struct app *app, struct error *err)
+{
+    struct gateway_env gateway = {
+        .loop = app->loop,
+        .config = &app->config,
+        .backend = app->backend,
+        .auth = app->auth,
+        .connections = app->connections,
+        .metrics = &app->metrics,
+    };
+
+    app->gateway = gateway_create(&gateway, err);
+    if (!app->gateway)
+        return err->status;
+    app->websocket =
+        websocket_create(app->loop, &app->config, app->gateway, &app->metrics, err);
+    if (!app->websocket)
+        return err->status;
+    return listener_create(app->loop, &app->config, app->gateway, app->websocket, &app->metrics,
+                           &app->listener, err);
+}
+
+static enum status create_admin_side(struct app *app, struct error *err)
+{
+    struct http_env http = {
+        .loop = app->loop,
+        .config = &app->config,
+        .store = app->store,
+        .connections = app->connections,
+        .follower = app->follower,
+        .metrics = &app->metrics,
+        .is_ready = is_ready,
+        .ctx = app,
+    };
+
+    return http_create(&http, &app->http, err);
+}
+
+static enum status start(struct app *app, struct error *err)
+{
+    enum status status = auth_create(&app->config, &app->auth, err);
+
+    if (status != OK)
+        return status;
+    mint_node_id(app);
+    app->connections = connections_create((size_t)app->config.max_queue_bytes);
+    create_database_side(app);
+    status = create_gateway_side(app, err);
+    if (status == OK)
+        status = create_admin_side(app, err);
+    if (status != OK)
+        return status;
+    app->config.port = listener_port(app->listener);
+    app->config.admin_port = http_port(app->http);
+    name_node(app); /* nothing has used the names yet: the loop has not turned */
+    listener_start(app->listener);
+    loop_on_signal(app->loop, SIGINT, on_signal, app);
+    loop_on_signal(app->loop, SIGTERM, on_signal, app);
+    app->uptime_timer = loop_timer(app->loop, 1000, 1000, on_uptime, app);
+    return OK;
+}
+
+static void close_connections_left(struct app *app)
+{
+    struct connection *next;
+
+    for (struct connection *c = connections_first(app->connections); c; c = next) {
+        next = connections_next(c);
+        connection_free(app->connections, c);
+    }
+}
+
+/* Sockets first: they make events.  Then the store, which answers every call that is still open, to
+ * whoever made it: so its callers go after it.  The backend answers held handshakes, so the listener
+ * goes after that. */
+static void stop(struct app *app)
+{
+    loop_timer_stop(app->stop_timer);
+    loop_timer_stop(app->uptime_timer);
+    if (app->websocket)
+        websocket_free(app->websocket);
+    if (app->store)
+        store_free(app->store);
+    if (app->http)
+        http_free(app->http);
+    if (app->node)
+        node_free(app->node);
+    if (app->backend)
+        backend_free(app->backend);
+    if (app->follower)
+        follower_free(app->follower);
+    if (app->listener)
+        listener_free(app->listener);
+    if (app->gateway)
+        gateway_free(app->gateway);
+    if (app->connections) {
+        close_connections_left(app);
+        connections_free(app->connections);
+    }
+    auth_free(app->auth);
+    loop_free(app->loop);
+}
+
+int cmd_serve(const struct config *config)
+{
+    struct app *app = mem_alloc(sizeof(*app));
+    struct error err = {0};
+    int code = 0;
+
+    app->config = *config;
+    app->started_ms = clock_mono_ms();
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit(config);
+    app->loop = loop_create();
+    if (start(app, &err) == OK) {
+        log_info("serve.start", "port=%lld admin_port=%lld profile=%s node=%s",
+                 (long long)app->config.port, (long long)app->config.admin_port,
+                 log_quote(config->profile), app->node_id);
+        loop_run(app->loop);
+        log_info("serve.stopped", "uptime_s=%llu", (unsigned long long)app->metrics.uptime_s);
+    } else {
+        log_error("serve.failed", "error=%s", log_quote(err.text));
+        code = 1;
+    }
+    stop(app);
+    free(app);
+    return code;
+}

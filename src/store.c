@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+
+enum {
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 5000,
+    SLOW_CALL_MS = 100, /* a slot whose oldest call is older is avoided */
+    SLOT_BUSY = 1000000 /* what such a slot counts as, in calls in flight */
+};
+
+/* One connection and its coming back. */
+struct slot {
+    struct store *store;
+    enum store_lane lane;
+    struct pg *pg;
+    bool is_up;
+    int64_t backoff_ms;
+    struct timer *retry;
+};
+
+/* A call on a lane that is down: answered at the end of the turn. */
+struct refused {
+    struct deferred deferred;
+    pg_done *done;
+    void *ctx;
+};
+
+struct store {
+    struct loop *loop;
+    const struct config *config;
+    struct metrics *metrics;
+    struct store_events events;
+    void *ctx;
+    size_t slot_count; /* CONTROL, FOLLOWER, then the EVENT slots */
+    struct slot *slots;
+    size_t events_up;
+    bool is_outage_logged;
+    bool is_stopping;
+};
+
+enum { FIRST_EVENT_SLOT = 2 };
+
+static void connect_slot(struct slot *slot);
+
+/* ---- up and down ---- */
+
+static void log_outage(struct store *store, const struct error *err)
+{
+    if (store->is_outage_logged || store->is_stopping)
+        return;
+    store->is_outage_logged = true;
+    log_warn("database.away", "error=%s sqlstate=%s next=retrying", log_quote(err->text),
+             log_quote(err->sqlstate));
+}
+
+static void log_recovery(struct store *store)
+{
+    for (size_t i = 0; i < store->slot_count; i++)
+        if (!store->slots[i].is_up)
+            return;
+    log_info("database.connected", "connections=%zu", store->slot_count);
+    store->is_outage_logged = false;
+}
+
+static void tell(struct slot *slot, bool is_up)
+{
+    struct store *store = slot->store;
+    bool is_news = true;
+
+    slot->is_up = is_up;
+    if (is_up)
+        store->metrics->database_connected++;
+    else
+        store->metrics->database_connected--;
+    if (slot->lane == STORE_EVENT) {
+        store->events_up += is_up ? 1 : (size_t)-1;
+        is_news = is_up ? store->events_up == 1 : store->events_up == 0;
+    }
+    if (is_news && !store->is_stopping)
+        store->events.on_lane(store->ctx, slot->lane, is_up);
+}
+
+static void on_retry(void *ctx)
+{
+    connect_slot(ctx);
+}
+
+/* Decorrelated jitter: many nodes that lost one database must not come back in step. */
+static void retry_later(struct slot *slot)
+{
+    uint32_t random;
+    int64_t span = slot->backoff_ms * 3 - BACKOFF_MIN_MS;
+
+    if (slot->store->is_stopping)
+        return;
+    random_bytes(&random, sizeof(random));
+    slot->backoff_ms = BACKOFF_MIN_MS + (int64_t)random % (span > 0 ? span : 1);
+    if (slot->backoff_ms > BACKOFF_MAX_MS)
+        slot->backoff_ms = BACKOFF_MAX_MS;
+    if (slot->retry)
+        loop_timer_set(slot->retry, slot->backoff_ms, 0);
+    else
+        slot->retry = loop_timer(slot->store->loop, slot->backoff_ms, 0, on_retry, slot);
+}
+
+static void drop(struct slot *slot, const struct error *err)
+{
+    struct pg *pg = slot->pg;
+
+    slot->pg = NULL;
+    log_outage(slot->store, err);
+    pg_close(pg);
+    if (slot->is_up)
+        tell(slot, false);
+    retry_later(slot);
+}
+
+static void on_connect(void *ctx, const struct error *err)
+{
+    struct slot *slot = ctx;
+
+    if (err) {
+        drop(slot, err);
+        return;
+    }
+    slot->backoff_ms = BACKOFF_MIN_MS;
+    tell(slot, true);
+    log_recovery(slot->store);
+}
+
+static void on_lost(void *ctx, const struct error *err)
+{
+    struct slot *slot = ctx;
+
+    slot->store->metrics->database_reconnects++;
+    drop(slot, err);
+}
+
+static void on_notify(void *ctx, const char *channel, const char *payload)
+{
+    struct slot *slot = ctx;
+
+    slot->store->events.on_notify(slot->store->ctx, channel, payload);
+}
+
+static void connect_slot(struct slot *slot)
+{
+    static const struct pg_events events = {on_connect, on_lost, on_notify};
+    const struct config *config = slot->store->config;
+    struct pg_options options = {
+        .url = config->database_url,
+        .application_name = "switchboard",
+        .connect_timeout_ms = config->database_connect_timeout_ms,
+        .statement_timeout_ms = config->integration_timeout_ms,
+        .listen = slot->lane == STORE_FOLLOWER ? "switchboard" : NULL,
+    };
+
+    slot->pg = pg_start(slot->store->loop, &options, &events, slot);
+}
+
+/* ---- life ---- */
+
+struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
+                           const struct store_events *events, void *ctx)
+{
+    struct store *store = mem_alloc(sizeof(*store));
+
+    store->loop = loop;
+    store->config = config;
+    store->metrics = metrics;
+    store->events = *events;
+    store->ctx = ctx;
+    store->slot_count = FIRST_EVENT_SLOT + (size_t)config->database_pool_size;
+    store->slots = mem_alloc(store->slot_count * sizeof(*store->slots));
+    for (size_t i = 0; i < store->slot_count; i++) {
+        struct slot *slot = &store->slots[i];
+
+        slot->store = store;
+        slot->lane = i < FIRST_EVENT_SLOT ? (enum store_lane)i : STORE_EVENT;
+        slot->backoff_ms = BACKOFF_MIN_MS;
+        connect_slot(slot);
+    }
+    return store;
+}
+
+void store_free(struct store *store)
+{
+    store->is_stopping = true;
+    for (size_t i = 0; i < store->slot_count; i++) {
+        loop_timer_stop(store->slots[i].retry);
+        pg_close(store->slots[i].pg);
+    }
+    free(store->slots);
+    free(store);
+}
+
+/* ---- calls ---- */
+
+bool store_is_up(const struct store *store, enum store_lane lane)
+{
+    return lane == STORE_EVENT ? store->events_up > 0 : store->slots[lane].is_up;
+}
+
+int store_pick_slot(const struct store *store)
+{
+    size_t least = SIZE_MAX;
+    int picked = -1;
+
+    for (size_t i = FIRST_EVENT_SLOT; i < store->slot_count; i++) {
+        const struct slot *slot = &store->slots[i];
+        size_t load;
+
+        if (!slot->is_up)
+            continue;
+        load = pg_in_flight(slot->pg);
+        if (load > 0 && pg_oldest_ms(slot->pg) > SLOW_CALL_MS)
+            load += SLOT_BUSY;
+        if (load < least) {
+            least = load;
+            picked = (int)(i - FIRST_EVENT_SLOT);
+        }
+    }
+    return picked;
+}
+
+static void answer_refused(void *ctx)
+{
+    struct refused *refused = ctx;
+    struct error err = {0};
+
+    fail(&err, UNAVAILABLE, "the database is away");
+    refused->done(refused->ctx, &err, NULL);
+    free(refused);
+}
+
+static void refuse(struct store *store, pg_done *done, void *ctx)
+{
+    struct refused *refused = mem_alloc(sizeof(*refused));
+
+    refused->deferred.fn = answer_refused;
+    refused->deferred.ctx = refused;
+    refused->done = done;
+    refused->ctx = ctx;
+    loop_at_end_of_turn(store->loop, &refused->deferred);
+}
+
+static struct slot *find_slot(struct store *store, enum store_lane lane, int slot)
+{
+    if (lane != STORE_EVENT)
+        return &store->slots[lane];
+    if (slot == STORE_ANY_SLOT)
+        slot = store_pick_slot(store);
+    if (slot < 0)
+        return NULL;
+    assert((size_t)slot + FIRST_EVENT_SLOT < store->slot_count);
+    return &store->slots[FIRST_EVENT_SLOT + slot];
+}
+
+void store_call(struct store *store, const struct store_query *query, pg_done *done, void *ctx)
+{
+    struct slot *slot = find_slot(store, query->lane, query->slot);
+
+    if (slot && slot->is_up)
+        pg_call(slot->pg, query->name, query->sql, query->params, query->param_count, done, ctx);
+    else
+        refuse(store, done, ctx);
+}

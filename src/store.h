@@ -1,0 +1,49 @@
+/*
+ * store.h - the database as the program sees it: lanes of pipelined connections that come back.
+ *
+ * Lanes: CONTROL (array functions: register, deregister, touch, leases, cleanup), FOLLOWER
+ * (sequencer, log, LISTEN) and EVENT (one transaction per message event, several connections). Each
+ * connection reconnects by itself with jittered back-off; one warning per outage.
+ */
+#pragma once
+
+#include "base.h"
+#include "pg.h"
+
+struct config;
+struct loop;
+struct metrics;
+struct store;
+
+enum store_lane { STORE_CONTROL, STORE_FOLLOWER, STORE_EVENT };
+
+enum { STORE_ANY_SLOT = -1 };
+
+struct store_events {
+    /* A lane came up (every time) or went down.  For EVENT: the first one up, the last one down. */
+    void (*on_lane)(void *ctx, enum store_lane lane, bool is_up);
+    void (*on_notify)(void *ctx, const char *channel, const char *payload);
+};
+
+struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
+                           const struct store_events *events, void *ctx) MUST_USE;
+void store_free(struct store *store);
+
+bool store_is_up(const struct store *store, enum store_lane lane);
+
+/* Picks an EVENT slot: the one with the least in flight, avoiding one whose oldest call is slow.
+ * -1 when none is up. */
+int store_pick_slot(const struct store *store);
+
+/* One statement.  name and sql are constants of the caller's; name NULL: not prepared. */
+struct store_query {
+    enum store_lane lane;
+    int slot; /* only for STORE_EVENT; STORE_ANY_SLOT: picked here */
+    const char *name;
+    const char *sql;
+    const char *const *params; /* texts; NULL is SQL null; copied */
+    size_t param_count;
+};
+
+/* As pg_call; a lane that is down answers UNAVAILABLE at the end of the turn. */
+void store_call(struct store *store, const struct store_query *query, pg_done *done, void *ctx);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "connections.h"
+#include "delivery.h"
+#include "metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { QUEUE_BYTES = 256 };
+
+static unsigned outputs;
+
+static void on_output(struct connection *connection)
+{
+    (void)connection;
+    outputs++;
+}
+
+static const struct socket_ops ops = {.on_output = on_output};
+
+static struct connection *open_one(struct connections *connections)
+{
+    struct connection *connection = connection_create(connections);
+
+    connection->socket_ops = &ops;
+    connection_set_state(connection, CONNECTION_OPEN);
+    return connection;
+}
+
+static int set_up(void **state)
+{
+    *state = connections_create(QUEUE_BYTES);
+    outputs = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct connections *connections = *state;
+
+    while (connections_first(connections))
+        connection_free(connections, connections_first(connections));
+    connections_free(connections);
+    return 0;
+}
+
+static void test_a_connection_is_found_by_its_id_until_it_is_freed(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *a = open_one(connections);
+    struct connection *b = open_one(connections);
+    char id[CONNECTION_ID_BYTES];
+
+    memcpy(id, a->id, sizeof(id));
+    assert_ptr_equal(connection_find(connections, a->id), a);
+    assert_ptr_equal(connection_find(connections, b->id), b);
+    assert_int_equal(connections_count(connections), 2);
+    connection_free(connections, a);
+    assert_null(connection_find(connections, id));
+    assert_int_equal(connections_count(connections), 1);
+    assert_ptr_equal(connections_first(connections), b);
+    assert_null(connections_next(b));
+}
+
+static void test_joining_twice_is_joining_once_and_the_last_to_leave_removes_the_topic(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *a = open_one(connections);
+    struct connection *b = open_one(connections);
+
+    assert_true(connection_subscribe(connections, a, "t"));
+    assert_false(connection_subscribe(connections, a, "t"));
+    assert_true(connection_subscribe(connections, b, "t"));
+    assert_int_equal(topic_count(connections, "t"), 2);
+    assert_true(connection_unsubscribe(connections, a, "t"));
+    assert_false(connection_unsubscribe(connections, a, "t"));
+    assert_int_equal(topic_count(connections, "t"), 1);
+    connection_free(connections, b);
+    assert_int_equal(topic_count(connections, "t"), 0);
+}
+
+static void leave(void *ctx, struct connection *connection)
+{
+    assert_true(connection_unsubscribe(ctx, connection, "t"));
+}
+
+static void test_a_member_may_leave_while_the_topic_is_walked(void **state)
+{
+    struct connections *connections = *state;
+
+    for (int i = 0; i < 5; i++)
+        assert_true(connection_subscribe(connections, open_one(connections), "t"));
+    topic_each(connections, "t", leave, connections);
+    assert_int_equal(topic_count(connections, "t"), 0);
+    topic_each(connections, "t", leave, connections); /* nobody is left: nothing happens */
+}
+
+static void test_frames_have_the_three_lengths_of_rfc_6455(void **state)
+{
+    static char text[70000];
+    struct buf out;
+
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    buf_init(&out, SIZE_MAX);
+    frame_write_text(&out, text, 125);
+    assert_memory_equal(out.data, "\x81\x7d"
+                                  "x",
+                        3);
+    assert_int_equal(out.len, 2 + 125);
+    buf_clear(&out);
+    frame_write_text(&out, text, 126);
+    assert_memory_equal(out.data, "\x81\x7e\x00\x7e"
+                                  "x",
+                        5);
+    buf_clear(&out);
+    frame_write_text(&out, text, 65535);
+    assert_memory_equal(out.data, "\x81\x7e\xff\xff", 4);
+    buf_clear(&out);
+    frame_write_text(&out, text, 65536);
+    assert_memory_equal(out.data, "\x81\x7f\0\0\0\0\0\x01\0\0", 10);
+    assert_int_equal(out.len, 10 + 65536);
+    buf_done(&out);
+}
+
+static void test_output_is_announced_once_until_it_is_flushed(void **state)
+{
+    struct connection *connection = open_one(*state);
+
+    assert_int_equal(connection_send(connection, "a", 1), OK);
+    assert_int_equal(connection_send(connection, "b", 1), OK);
+    assert_int_equal(outputs, 1);
+    assert_memory_equal(connection->out.data, "\x81\x01"
+                                              "a\x81\x01"
+                                              "b",
+                        6);
+    connection->is_output_pending = false;
+    buf_clear(&connection->out);
+    assert_int_equal(connection_send(connection, "c", 1), OK);
+    assert_int_equal(outputs, 2);
+}
+
+static void test_a_queue_takes_exactly_its_limit_and_one_byte_more_closes_with_1008(void **state)
+{
+    char text[QUEUE_BYTES];
+    struct connection *connection = open_one(*state);
+
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(connection_send(connection, text, QUEUE_BYTES - 4), OK);
+    assert_int_equal(connection->out.len, QUEUE_BYTES);
+    connection = open_one(*state);
+    assert_int_equal(connection_send(connection, text, QUEUE_BYTES - 3), LIMIT);
+    assert_int_equal(connection->state, CONNECTION_CLOSING);
+    assert_int_equal(connection->close_code, 1008);
+    assert_int_equal(connection_send(connection, "x", 1), GONE);
+}
+
+static void test_the_first_close_stands(void **state)
+{
+    struct connection *connection = open_one(*state);
+
+    connection_close(connection, 1001, "Going away");
+    connection_close(connection, 1012, "Service restart");
+    assert_int_equal(connection->close_code, 1001);
+    assert_string_equal(connection->close_reason, "Going away");
+}
+
+static void test_what_is_sent_while_the_handshake_is_held_waits(void **state)
+{
+    struct connection *connection = connection_create(*state);
+
+    assert_int_equal(connection_send(connection, "early", 5), OK);
+    assert_int_equal(connection->out.len, 7);
+    assert_int_equal(outputs, 0);
+    connection_close(connection, 1000, "bye");
+    assert_int_equal(connection->state, CONNECTION_OPENING);
+    assert_true(connection->has_close);
+}
+
+static size_t deliver_text(struct connections *connections, struct connection *origin,
+                           struct delivery delivery)
+{
+    struct metrics metrics = {0};
+    struct delivery_context context = {connections, &metrics};
+
+    delivery.payload = "{}";
+    delivery.payload_len = 2;
+    return deliver(&context, origin, &delivery);
+}
+
+static void test_deliveries_reach_whom_they_name(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *a = open_one(connections);
+    struct connection *b = open_one(connections);
+
+    connection_subscribe(connections, a, "t");
+    connection_subscribe(connections, b, "t");
+    connection_subscribe(connections, b, "user:u1");
+    assert_int_equal(deliver_text(connections, a, (struct delivery){.kind = DELIVERY_REPLY}), 1);
+    assert_int_equal(a->out.len, 4);
+    assert_int_equal(b->out.len, 0);
+    assert_int_equal(deliver_text(connections, NULL, (struct delivery){.kind = DELIVERY_REPLY}), 0);
+    assert_int_equal(
+        deliver_text(connections, a, (struct delivery){DELIVERY_CONNECTION, b->id, NULL, 0, NULL}), 1);
+    assert_int_equal(
+        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u1", NULL, 0, NULL}), 1);
+    assert_int_equal(
+        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u2", NULL, 0, NULL}), 0);
+    assert_int_equal(
+        deliver_text(connections, a, (struct delivery){DELIVERY_TOPIC, "t", NULL, 0, a->id}), 1);
+    assert_int_equal(deliver_text(connections, a, (struct delivery){.kind = DELIVERY_ALL}), 2);
+}
+
+static void test_a_close_that_may_not_be_sent_becomes_1000(void **state)
+{
+    static const char *const payloads[] = {"{\"code\":1006}", "{\"code\":99}", "{\"code\":5000}",
+                                           "{\"code\":\"x\"}", "not json", NULL};
+    struct metrics metrics = {0};
+    struct delivery_context context = {*state, &metrics};
+
+    for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
+        struct connection *connection = open_one(*state);
+        struct delivery delivery = {DELIVERY_CLOSE, NULL, payloads[i], 0, NULL};
+
+        delivery.payload_len = payloads[i] ? strlen(payloads[i]) : 0;
+        assert_int_equal(deliver(&context, connection, &delivery), 1);
+        assert_int_equal(connection->close_code, 1000);
+    }
+}
+
+static void test_a_close_carries_code_and_reason(void **state)
+{
+    struct connection *connection = open_one(*state);
+    struct metrics metrics = {0};
+    struct delivery_context context = {*state, &metrics};
+    const char *payload = "{\"code\":4001,\"reason\":\"bye\"}";
+    struct delivery delivery = {DELIVERY_CLOSE, connection->id, payload, strlen(payload), NULL};
+
+    assert_int_equal(deliver(&context, NULL, &delivery), 1);
+    assert_int_equal(connection->close_code, 4001);
+    assert_string_equal(connection->close_reason, "bye");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_connection_is_found_by_its_id_until_it_is_freed),
+        TEST(test_joining_twice_is_joining_once_and_the_last_to_leave_removes_the_topic),
+        TEST(test_a_member_may_leave_while_the_topic_is_walked),
+        TEST(test_frames_have_the_three_lengths_of_rfc_6455),
+        TEST(test_output_is_announced_once_until_it_is_flushed),
+        TEST(test_a_queue_takes_exactly_its_limit_and_one_byte_more_closes_with_1008),
+        TEST(test_the_first_close_stands),
+        TEST(test_what_is_sent_while_the_handshake_is_held_waits),
+        TEST(test_deliveries_reach_whom_they_name),
+        TEST(test_a_close_that_may_not_be_sent_becomes_1000),
+        TEST(test_a_close_carries_code_and_reason),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
