@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * auth.h - JSON Web Tokens (libjwt and nothing else inside).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * backend.h - an event in; a response and deliveries out: the SQL integration.
  *

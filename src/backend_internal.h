@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * backend_internal.h - what the three files of the SQL integration share.
  *

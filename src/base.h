@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * base.h - statuses, errors, memory and clocks: what every other file may use.
  *

@@ -495,40 +495,40 @@ static const char *check_arguments(const struct command *command,
     return NULL;
 }
 
-static int run_command(const struct command *command, struct invocation *invocation, int argc,
+static int run_command(const struct config *config, struct invocation *invocation, int argc,
                        char **argv)
 {
-    struct config config = {0};
-    struct error err = {0};
+    const struct command *command = argc > 0 ? find_command(argv[0]) : NULL;
     const char *wrong;
-    int code;
+    char unknown[128];
 
-    if (config_load(&config, &argc, argv, &err) != OK)
-        return fail_usage(err.text);
-    invocation->config = &config;
-    invocation->argument = argc > 0 ? argv[0] : NULL;
-    wrong = check_arguments(command, invocation, argc);
-    if (wrong) {
-        code = fail_usage(wrong);
-    } else {
-        set_up_log(&config);
-        code = command->run(invocation);
+    if (argc == 0)
+        return fail_usage("a command is missing");
+    if (!command) {
+        snprintf(unknown, sizeof(unknown), "there is no command \"%.80s\"", argv[0]);
+        return fail_usage(unknown);
     }
-    config_done(&config);
-    return code;
+    invocation->config = config;
+    invocation->argument = argc > 1 ? argv[1] : NULL;
+    wrong = check_arguments(command, invocation, argc - 1);
+    if (wrong)
+        return fail_usage(wrong);
+    set_up_log(config);
+    return command->run(invocation);
 }
 
 /* These need no settings, so a wrong one is not in their way. */
 static bool is_standalone(const struct command *command)
 {
-    return command->run == run_help || command->run == run_version;
+    return command && (command->run == run_help || command->run == run_version);
 }
 
 int commands_run(int argc, char **argv)
 {
     struct invocation invocation = {0};
-    const struct command *command;
-    char unknown[128];
+    struct config config = {0};
+    struct error err = {0};
+    int code;
 
     if (take_flag(&argc, argv, "--help") || take_flag(&argc, argv, "-h"))
         return run_help(&invocation);
@@ -540,12 +540,11 @@ int commands_run(int argc, char **argv)
         print_help(stderr);
         return EXIT_USAGE;
     }
-    command = find_command(argv[0]);
-    if (!command) {
-        snprintf(unknown, sizeof(unknown), "there is no command \"%.80s\"", argv[0]);
-        return fail_usage(unknown);
-    }
-    if (is_standalone(command) && argc == 1)
-        return command->run(&invocation);
-    return run_command(command, &invocation, argc - 1, argv + 1);
+    if (argc == 1 && is_standalone(find_command(argv[0])))
+        return find_command(argv[0])->run(&invocation);
+    if (config_load(&config, &argc, argv, &err) != OK)
+        return fail_usage(err.text);
+    code = run_command(&config, &invocation, argc, argv);
+    config_done(&config);
+    return code;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * connections.h - live connections and the topic index of this process.
  *
@@ -60,7 +61,6 @@ struct connection {
     void *socket;                        /* websocket.c's */
     struct membership *memberships;      /* connections.c's */
     struct connection *all_prev, *all_next;
-    struct connection *dirty_next;  /* websocket.c's list */
     struct connection *ended_next;  /* gateway.c's list */
     struct connection *touch_next;  /* gateway_clock.c's list, */
     struct connection **touch_link; /* NULL when not in it */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * delivery.h - deliveries to the sockets of this process, and to other nodes through the log.
  */

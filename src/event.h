@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * event.h - the identifiers and the JSON of API Gateway WebSocket events.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * expiry.h - things that all get the same time, in the order in which it runs out, and one timer.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * follower.h - the part of a node that runs the sequencer and reads the log.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gateway.h - the API Gateway contract between sockets (listener.c, websocket.c) and the backend.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gateway_clock.h - what time does to connections: idle time-out, maximum duration, touching.
  *

@@ -230,6 +230,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
 
 /* Called with the head, then for each piece of the body, then once more with nothing; and again
  * after a suspended request was resumed. */
+/* NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature */
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **request_of)

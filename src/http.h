@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http.h - libmicrohttpd, as a guest on the loop: the admin port.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * json.h - writing JSON into a struct buf, and reading it (cJSON inside, nowhere else).
  *

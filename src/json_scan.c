@@ -13,9 +13,14 @@ struct scan {
     const char *end;
 };
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 static void skip_blanks(struct scan *s)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
+    while (s->at < s->end && is_blank(*s->at))
         s->at++;
 }
 
@@ -108,9 +113,13 @@ static bool skip_escape(struct scan *s)
     return code >= 0xDC00 && code <= 0xDFFF;
 }
 
-/* Eight bytes at a time: any below 0x20, a quote or a backslash among them?  May say yes for a byte
- * above 0x7f, never no for one that matters. */
-static bool has_special(const char *bytes)
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
+}
+
+/* True when all eight bytes are plain: none below 0x20, no quote, no backslash. */
+static bool are_plain(const char *bytes)
 {
     const uint64_t ones = 0x0101010101010101U;
     const uint64_t tops = 0x8080808080808080U;
@@ -121,7 +130,19 @@ static bool has_special(const char *bytes)
     memcpy(&word, bytes, sizeof(word));
     quotes = word ^ (ones * '"');
     slashes = word ^ (ones * '\\');
-    return ((word - ones * 0x20) | (quotes - ones) | (slashes - ones) | word) & tops;
+    return ((((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) |
+             ((slashes - ones) & ~slashes)) &
+            tops) == 0;
+}
+
+/* From `at` to the first byte that is not plain, or the end. */
+static const char *skip_plain(const char *at, const char *end)
+{
+    while (end - at >= 8 && are_plain(at))
+        at += 8;
+    while (at < end && is_plain(*at))
+        at++;
+    return at;
 }
 
 /* Whether it has escapes is of use to who wants the text without decoding it. */
@@ -130,19 +151,16 @@ static bool skip_string(struct scan *s, bool *has_escapes)
     if (!skip_char(s, '"'))
         return false;
     for (;;) {
-        while (s->end - s->at >= 8 && !has_special(s->at))
-            s->at += 8;
-        if (s->at == s->end || (unsigned char)*s->at < 0x20)
+        s->at = skip_plain(s->at, s->end);
+        if (s->at == s->end)
             return false;
         if (*s->at == '"') {
             s->at++;
             return true;
         }
-        if (*s->at++ == '\\') {
-            *has_escapes = true;
-            if (!skip_escape(s))
-                return false;
-        }
+        if (*s->at++ != '\\' || !skip_escape(s))
+            return false;
+        *has_escapes = true;
     }
 }
 
@@ -249,7 +267,8 @@ struct lookup {
 
 static bool is_name(const char *text, size_t len, const char *name)
 {
-    return strncmp(text, name, len) == 0 && name[len] == '\0';
+    /* Most differ in the first byte (a NUL for the empty name, which no text has). */
+    return (len == 0 || *text == *name) && strncmp(text, name, len) == 0 && name[len] == '\0';
 }
 
 static bool look_into(struct scan *s, struct lookup *lookup, size_t depth);

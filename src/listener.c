@@ -79,6 +79,12 @@ struct listener {
     struct expiry_queue answering;
 };
 
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 static void on_ready(void *ctx, int events);
 
 /* ---- life of a handshake ---- */
@@ -349,18 +355,18 @@ static void on_response(void *ctx, const struct gateway_response *response)
 /* An IPv4 client of an IPv6 socket is shown as what it is. */
 static bool peer_address(int fd, char text[INET6_ADDRSTRLEN])
 {
-    struct sockaddr_storage address = {0};
+    union address address;
     socklen_t len = sizeof(address);
-    const struct sockaddr_in *v4 = (const void *)&address;
-    const struct sockaddr_in6 *v6 = (const void *)&address;
+    const struct in6_addr *v6 = &address.v6.sin6_addr;
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+    memset(&address, 0, sizeof(address));
+    if (getpeername(fd, &address.any, &len) != 0)
         return false;
-    if (address.ss_family == AF_INET)
-        return inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN) != NULL;
-    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        return inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN) != NULL;
-    return inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN) != NULL;
+    if (address.any.sa_family == AF_INET)
+        return inet_ntop(AF_INET, &address.v4.sin_addr, text, INET6_ADDRSTRLEN) != NULL;
+    if (IN6_IS_ADDR_V4MAPPED(v6))
+        return inet_ntop(AF_INET, v6->s6_addr + 12, text, INET6_ADDRSTRLEN) != NULL;
+    return inet_ntop(AF_INET6, v6, text, INET6_ADDRSTRLEN) != NULL;
 }
 
 /* 16 bytes in base64: 22 characters and "==". */
@@ -629,32 +635,34 @@ static int open_port(const struct addrinfo *address)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage address = {0};
+    union address address;
     socklen_t len = sizeof(address);
 
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+    memset(&address, 0, sizeof(address));
+    if (getsockname(fd, &address.any, &len) != 0)
         return 0;
-    return ntohs(address.ss_family == AF_INET6
-                     ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
-                     : ((const struct sockaddr_in *)(const void *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
-enum status listener_create(struct loop *loop, const struct config *config, struct gateway *gateway,
-                            struct websocket *websocket, struct metrics *metrics,
-                            struct listener **out, struct error *err)
+struct listener *listener_create(struct loop *loop, const struct config *config,
+                                 struct gateway *gateway, struct websocket *websocket,
+                                 struct metrics *metrics, struct error *err)
 {
     struct listener *listener;
     struct addrinfo *address;
-    enum status status = find_address(config, &address, err);
+    int error;
     int fd;
 
-    if (status != OK)
-        return status;
+    if (find_address(config, &address, err) != OK)
+        return NULL;
     fd = open_port(address);
+    error = errno;
     freeaddrinfo(address);
-    if (fd < 0)
-        return fail(err, UNAVAILABLE, "cannot listen on %s port %lld: %s", config->listen_address,
-                    (long long)config->port, strerror(errno));
+    if (fd < 0) {
+        fail(err, UNAVAILABLE, "cannot listen on %s port %lld: %s", config->listen_address,
+             (long long)config->port, strerror(error));
+        return NULL;
+    }
     listener = mem_alloc(sizeof(*listener));
     listener->loop = loop;
     listener->config = config;
@@ -665,8 +673,7 @@ enum status listener_create(struct loop *loop, const struct config *config, stru
     listener->port = port_of(fd);
     expiry_init(&listener->reading, loop, config->handshake_timeout_ms, on_reading_over, listener);
     expiry_init(&listener->answering, loop, ANSWER_TIME_MS, on_answering_over, listener);
-    *out = listener;
-    return OK;
+    return listener;
 }
 
 int listener_port(const struct listener *listener)
@@ -693,9 +700,13 @@ void listener_stop(struct listener *listener)
 
 void listener_free(struct listener *listener)
 {
+    struct handshake *next;
+
     listener_stop(listener);
-    while (listener->first)
-        handshake_free(listener->first);
+    for (struct handshake *handshake = listener->first; handshake; handshake = next) {
+        next = handshake->next;
+        handshake_free(handshake);
+    }
     expiry_done(&listener->reading);
     expiry_done(&listener->answering);
     free(listener);

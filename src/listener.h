@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * listener.h - accepts, reads the request head, holds the handshake.
  *
@@ -17,10 +18,11 @@ struct loop;
 struct metrics;
 struct websocket;
 
-/* Binds and listens, without accepting yet. UNAVAILABLE: the address is taken or not ours. */
-enum status listener_create(struct loop *loop, const struct config *config, struct gateway *gateway,
-                            struct websocket *websocket, struct metrics *metrics,
-                            struct listener **out, struct error *err) MUST_USE;
+/* Binds and listens, without accepting yet.  NULL and UNAVAILABLE: the address is taken or not
+ * ours; INVALID: it is no address. */
+struct listener *listener_create(struct loop *loop, const struct config *config,
+                                 struct gateway *gateway, struct websocket *websocket,
+                                 struct metrics *metrics, struct error *err) MUST_USE;
 int listener_port(const struct listener *listener);
 void listener_start(struct listener *listener); /* accepts from now on */
 void listener_stop(struct listener *listener);  /* closes the port; handshakes in progress go on */

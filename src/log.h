@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log.h - one line, one event, on standard error: logfmt or JSON.
  *

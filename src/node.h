@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * node.h - this process as a row in websocket_nodes: its lease, and housekeeping.
  *

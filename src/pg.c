@@ -899,14 +899,27 @@ void pg_close(struct pg *pg)
     fail_calls(pg);
 }
 
+static bool send_call(struct pg *pg, struct call *call, const char *sql, const char *const *params,
+                      size_t count)
+{
+    struct statement *statement = call->statement;
+
+    if (!statement)
+        return PQsendQueryParams(pg->conn, sql, (int)count, NULL, params, NULL, NULL, 0) == 1;
+    if (statement->state == STATEMENT_UNPREPARED && !send_preparation(pg, call, sql))
+        return false;
+    return PQsendQueryPrepared(pg->conn, statement->server_name, (int)count, params, NULL, NULL,
+                               0) == 1;
+}
+
 /* Each call has its own sync and so is a transaction of its own.  libpq 15 sends at every sync (a
  * way not to came with 17); whatever the socket did not take goes out at the end of the turn. */
+/* NOLINTNEXTLINE(readability-function-size): callers use struct store_query, store.c this */
 void pg_call(struct pg *pg, const char *name, const char *sql, const char *const *params,
              size_t count, pg_done *done, void *ctx)
 {
     struct call *call = create_call(pg, done, ctx);
     struct statement *statement = name ? find_statement(pg, name) : NULL;
-    bool is_sent = true;
 
     append_call(pg, call);
     if (pg->state != PG_CLOSED)
@@ -915,14 +928,7 @@ void pg_call(struct pg *pg, const char *name, const char *sql, const char *const
         return;
     if (statement && statement->state != STATEMENT_SENT)
         call->statement = statement;
-    if (call->statement && statement->state == STATEMENT_UNPREPARED)
-        is_sent = send_preparation(pg, call, sql);
-    if (is_sent && call->statement)
-        is_sent = PQsendQueryPrepared(pg->conn, statement->server_name, (int)count, params, NULL,
-                                      NULL, 0);
-    else if (is_sent)
-        is_sent = PQsendQueryParams(pg->conn, sql, (int)count, NULL, params, NULL, NULL, 0);
-    if (!is_sent || !PQpipelineSync(pg->conn))
+    if (!send_call(pg, call, sql, params, count) || !PQpipelineSync(pg->conn))
         lose_connection(pg);
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pg.h - one PostgreSQL connection: libpq is behind it and nowhere else.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pgarray.h - PostgreSQL array literals as query parameters: {"a","b",NULL}.
  *

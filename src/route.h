@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * route.h - route selection expressions ($request.body.action), compiled once.
  *

@@ -212,14 +212,17 @@ static void on_uptime(void *ctx)
     app->metrics.slow_turns = loop_slow_turns(app->loop);
 }
 
-/* Every connection is a descriptor; the soft limit is usually far below what is allowed. */
+/* Every connection is a descriptor; the soft limit is usually far below what is allowed.  Not above a
+ * million: libwebsockets keeps a table of that size, and takes a limit of more than ten million for
+ * "unlimited" and falls back to 2,560. */
 static void raise_descriptor_limit(const struct config *config)
 {
+    const rlim_t most = 1 << 20;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
-    limit.rlim_cur = limit.rlim_max;
+    limit.rlim_cur = limit.rlim_max < most ? limit.rlim_max : most;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < config->max_connections)
         log_info("serve.descriptor_limit", "limit=%llu max_connections=%lld",
@@ -308,8 +311,9 @@ static enum status create_gateway_side(struct app *app, struct error *err)
         websocket_create(app->loop, &app->config, app->gateway, &app->metrics, err);
     if (!app->websocket)
         return err->status;
-    return listener_create(app->loop, &app->config, app->gateway, app->websocket, &app->metrics,
-                           &app->listener, err);
+    app->listener = listener_create(app->loop, &app->config, app->gateway, app->websocket,
+                                    &app->metrics, err);
+    return app->listener ? OK : err->status;
 }
 
 static enum status create_admin_side(struct app *app, struct error *err)

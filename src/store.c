@@ -13,7 +13,7 @@
 
 enum {
     BACKOFF_MIN_MS = 50,
-    BACKOFF_MAX_MS = 5000,
+    BACKOFF_MAX_MS = 1000,
     SLOW_CALL_MS = 100, /* a slot whose oldest call is older is avoided */
     SLOT_BUSY = 1000000 /* what such a slot counts as, in calls in flight */
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * store.h - the database as the program sees it: lanes of pipelined connections that come back.
  *

@@ -17,6 +17,7 @@
 #include "websocket.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -555,7 +556,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     struct stream *stream = user; /* NULL until the upgrade */
     struct websocket *websocket;
 
-    if (stream && stream->connection)
+    if (!stream)
+        return 0;
+    if (stream->connection)
         return on_stream_event(stream, reason, in, len);
     if (reason != LWS_CALLBACK_ADD_HEADERS && reason != LWS_CALLBACK_ESTABLISHED)
         return 0;

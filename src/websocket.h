@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * websocket.h - libwebsockets, as a guest on the loop: frames of adopted sockets.
  *
