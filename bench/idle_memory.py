@@ -92,14 +92,16 @@ def close_all(clients):
         client.transport.abort()
 
 
-def wait_all_gone(database):
-    harness.wait_for(lambda: database.live() == 0, "nobody is live", 60)
+async def wait_all_gone(database):
+    """On another thread: asyncio has to go on closing."""
+    await asyncio.get_running_loop().run_in_executor(None, lambda: harness.wait_for(
+        lambda: database.live() == 0, "nobody is live", 60))
 
 
 async def measure_memory(server, database, count):
     # One round first: what is allocated once and kept does not belong to a connection.
     close_all(await open_many(server.port, min(count, 200), 50))
-    wait_all_gone(database)
+    await wait_all_gone(database)
     pid = server.process.pid
     before = memory_kb(pid, "VmRSS")
     began = time.perf_counter()
@@ -109,7 +111,7 @@ async def measure_memory(server, database, count):
     await asyncio.sleep(3)  # the touches and heartbeats of a quiet moment
     after = memory_kb(pid, "VmRSS")
     close_all(clients)
-    wait_all_gone(database)
+    await wait_all_gone(database)
     return before, after, seconds
 
 
@@ -121,7 +123,7 @@ async def measure_storm(server, database, count):
     waits = sorted((client.upgraded - client.began) * 1000 for client in clients)
     began = time.perf_counter()
     close_all(clients)
-    await asyncio.get_running_loop().run_in_executor(None, wait_all_gone, database)
+    await wait_all_gone(database)
     return seconds, statistics.median(waits), waits[-1], time.perf_counter() - began
 
 

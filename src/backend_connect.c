@@ -3,8 +3,8 @@
  * $connect and registering.
  *
  * No waiting window: a batch goes out when the one before was answered, and what arrived meanwhile
- * is that batch.  When the one before takes long (a slow $connect route), the next does not wait for it
- * but goes down another database connection, so that a slow client is slow alone.
+ * is that batch.  When the one before takes long (a slow $connect route), the next does not wait
+ * for it but goes down another database connection, so that a slow client is slow alone.
  */
 #include "backend_internal.h"
 
@@ -91,8 +91,8 @@ static void put_back_alone(struct connect_queue *queue, struct connect_request *
         queue->last = &request->next;
 }
 
-/* Whether the batch was committed is not known: the clients are told to try again, and what may have
- * been registered is deregistered. */
+/* Whether the batch was committed is not known: the clients are told to try again, and what may
+ * have been registered is deregistered. */
 static void fail_unknown(struct connect_queue *queue, struct connect_request *request)
 {
     char request_id[REQUEST_ID_BYTES];
@@ -281,8 +281,8 @@ static void send_batch(struct connect_queue *queue, int slot)
         .lane = STORE_EVENT,
         .slot = slot,
         .name = "register_connections",
-        .sql = "select " RESULT_COLUMNS
-               " from switchboard.register_connections($1, $2, $3, $4, $5)",
+        .sql =
+            "select " RESULT_COLUMNS " from switchboard.register_connections($1, $2, $3, $4, $5)",
         .params = params,
         .param_count = ARRAY_LEN(params),
     };
@@ -335,8 +335,8 @@ static void tick_while_waiting(struct connect_queue *queue)
         queue->timer = NULL;
         queue->is_ticking = false;
     } else if (queue->first && !queue->is_ticking) {
-        queue->timer = loop_timer(queue->backend->env.loop, TICK_MS, TICK_MS, queue->deferred.fn,
-                                  queue);
+        queue->timer =
+            loop_timer(queue->backend->env.loop, TICK_MS, TICK_MS, queue->deferred.fn, queue);
         queue->is_ticking = true;
     }
 }

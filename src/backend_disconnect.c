@@ -2,9 +2,9 @@
 /*
  * $disconnect, touching, and registering again after an outage: array calls on the control lane.
  *
- * A disconnect is kept until the database has taken it.  Rows that another transaction holds are left
- * for later instead of waited for; a $disconnect route that fails costs only itself, the row is
- * deactivated without it.
+ * A disconnect is kept until the database has taken it.  Rows that another transaction holds are
+ * left for later instead of waited for; a $disconnect route that fails costs only itself, the row
+ * is deactivated without it.
  */
 #include "backend_internal.h"
 
@@ -214,8 +214,8 @@ static void send_disconnects(struct disconnect_queue *queue, struct disconnect_b
     struct store_query query = {
         .lane = STORE_CONTROL,
         .name = "deregister_connections",
-        .sql = "select " RESULT_COLUMNS
-               " from switchboard.deregister_connections($1, $2, $3, $4, $5)",
+        .sql =
+            "select " RESULT_COLUMNS " from switchboard.deregister_connections($1, $2, $3, $4, $5)",
         .params = params,
         .param_count = ARRAY_LEN(params),
     };

@@ -9,8 +9,9 @@
 #include "metrics.h"
 
 static const char *const kind_names[] = {
-    [DELIVERY_REPLY] = "reply", [DELIVERY_CONNECTION] = "connection", [DELIVERY_USER] = "user",
-    [DELIVERY_TOPIC] = "topic", [DELIVERY_ALL] = "all",               [DELIVERY_CLOSE] = "close",
+    [DELIVERY_REPLY] = "reply", [DELIVERY_CONNECTION] = "connection",
+    [DELIVERY_USER] = "user",   [DELIVERY_TOPIC] = "topic",
+    [DELIVERY_ALL] = "all",     [DELIVERY_CLOSE] = "close",
 };
 
 bool delivery_kind_parse(const char *word, enum delivery_kind *out)

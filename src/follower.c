@@ -44,7 +44,8 @@ static void apply_membership(struct follower *follower, const char *kind, const 
                              const char *topic)
 {
     struct connections *connections = follower->delivery.connections;
-    struct connection *connection = connection_id ? connection_find(connections, connection_id) : NULL;
+    struct connection *connection =
+        connection_id ? connection_find(connections, connection_id) : NULL;
 
     if (!connection || !topic)
         return;
@@ -167,9 +168,9 @@ void follower_wake(struct follower *follower)
 
 /* ---- life ---- */
 
-struct follower *follower_create(struct loop *loop, const struct config *config, struct store *store,
-                                 struct connections *connections, struct metrics *metrics,
-                                 const char *node_id)
+struct follower *follower_create(struct loop *loop, const struct config *config,
+                                 struct store *store, struct connections *connections,
+                                 struct metrics *metrics, const char *node_id)
 {
     struct follower *follower = mem_alloc(sizeof(*follower));
     size_t size = strlen(node_id) + sizeof("node:");

@@ -172,9 +172,8 @@ static char *dup_header(const struct http_head *head, const char *name)
 {
     const struct http_header *header = http_head_find(head, name);
 
-    return header && utf8_is_valid(header->value.data, header->value.len)
-               ? slice_dup(header->value)
-               : NULL;
+    return header && utf8_is_valid(header->value.data, header->value.len) ? slice_dup(header->value)
+                                                                          : NULL;
 }
 
 static struct connection *open_connection(struct gateway *gateway, const struct http_head *head,
@@ -276,8 +275,8 @@ static void send_error_frame(struct gateway *gateway, struct connection *connect
 static void pause_or_go_on(struct gateway *gateway, struct connection *connection)
 {
     uint32_t most = (uint32_t)gateway->env.config->max_pending_messages;
-    bool is_over = connection->is_paused ? connection->in_flight > most / 2
-                                         : connection->in_flight >= most;
+    bool is_over =
+        connection->is_paused ? connection->in_flight > most / 2 : connection->in_flight >= most;
 
     if (is_over == connection->is_paused || connection->state == CONNECTION_CLOSED)
         return;

@@ -135,7 +135,8 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
     run_deferred(loop);
-    /* The close callbacks; a loop_stop() that came while the loop was not running ends the first. */
+    /* The close callbacks; a loop_stop() that came while the loop was not running ends the first.
+     */
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0)
         ;
     rc = uv_loop_close(&loop->uv);

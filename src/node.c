@@ -93,7 +93,8 @@ static void on_reaped(void *ctx, const struct error *err, const struct rows *row
     renew_later(node);
 }
 
-/* Rows of dead nodes (an earlier life of this one among them) are put right before anybody connects. */
+/* Rows of dead nodes (an earlier life of this one among them) are put right before anybody
+ * connects. */
 static void reap(struct node *node)
 {
     char batch[24];
@@ -211,9 +212,8 @@ static void finish_cleanup(struct node *node, const struct error *err)
     if (err && err->status != UNAVAILABLE)
         log_error("cleanup.failed", "error=%s sqlstate=%s next=%s", log_quote(err->text),
                   err->sqlstate, log_quote("at the next interval"));
-    log_info("cleanup.done", "expired=%lld orphaned=%lld deleted=%lld",
-             (long long)cleanup->expired, (long long)cleanup->orphaned,
-             (long long)cleanup->deleted);
+    log_info("cleanup.done", "expired=%lld orphaned=%lld deleted=%lld", (long long)cleanup->expired,
+             (long long)cleanup->orphaned, (long long)cleanup->deleted);
     *cleanup = (struct cleanup){0};
     loop_timer_set(node->cleanup_timer, next_ms, 0);
 }

@@ -169,10 +169,9 @@ static void on_stop_tick(void *ctx)
     struct app *app = ctx;
     bool is_late = loop_now_ms(app->loop) >= app->stop_deadline_ms;
 
-    if (app->state == APP_CLOSING &&
-        (is_late || (connections_count(app->connections) == 0 &&
-                     (backend_backlog(app->backend) == 0 ||
-                      !store_is_up(app->store, STORE_CONTROL))))) {
+    if (app->state == APP_CLOSING && (is_late || (connections_count(app->connections) == 0 &&
+                                                  (backend_backlog(app->backend) == 0 ||
+                                                   !store_is_up(app->store, STORE_CONTROL))))) {
         app->state = APP_LEAVING;
         app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
         node_leave(app->node);
@@ -212,9 +211,9 @@ static void on_uptime(void *ctx)
     app->metrics.slow_turns = loop_slow_turns(app->loop);
 }
 
-/* Every connection is a descriptor; the soft limit is usually far below what is allowed.  Not above a
- * million: libwebsockets keeps a table of that size, and takes a limit of more than ten million for
- * "unlimited" and falls back to 2,560. */
+/* Every connection is a descriptor; the soft limit is usually far below what is allowed.  Not above
+ * a million: libwebsockets keeps a table of that size, and takes a limit of more than ten million
+ * for "unlimited" and falls back to 2,560. */
 static void raise_descriptor_limit(const struct config *config)
 {
     const rlim_t most = 1 << 20;
@@ -229,8 +228,8 @@ static void raise_descriptor_limit(const struct config *config)
                  (unsigned long long)limit.rlim_cur, (long long)config->max_connections);
 }
 
-/* The id is new in every life of a node; the name stays, so that the next life finds the rows of the
- * one before. */
+/* The id is new in every life of a node; the name stays, so that the next life finds the rows of
+ * the one before. */
 static void mint_node_id(struct app *app)
 {
     uint64_t random;
@@ -307,12 +306,11 @@ static enum status create_gateway_side(struct app *app, struct error *err)
     app->gateway = gateway_create(&gateway, err);
     if (!app->gateway)
         return err->status;
-    app->websocket =
-        websocket_create(app->loop, &app->config, app->gateway, &app->metrics, err);
+    app->websocket = websocket_create(app->loop, &app->config, app->gateway, &app->metrics, err);
     if (!app->websocket)
         return err->status;
-    app->listener = listener_create(app->loop, &app->config, app->gateway, app->websocket,
-                                    &app->metrics, err);
+    app->listener =
+        listener_create(app->loop, &app->config, app->gateway, app->websocket, &app->metrics, err);
     return app->listener ? OK : err->status;
 }
 
@@ -366,19 +364,22 @@ static void close_connections_left(struct app *app)
     }
 }
 
-/* Sockets first: they make events.  Then the store, which answers every call that is still open, to
- * whoever made it: so its callers go after it.  The backend answers held handshakes, so the listener
- * goes after that. */
+/* First everything that opens descriptors: libwebsockets closes one of its own twice when it ends,
+ * and must not hit a new one.  Closing the store answers every call that is open, to whoever made
+ * it, so its callers go after it.  The backend answers held handshakes, so the listener goes after
+ * that. */
 static void stop(struct app *app)
 {
     loop_timer_stop(app->stop_timer);
     loop_timer_stop(app->uptime_timer);
-    if (app->websocket)
-        websocket_free(app->websocket);
+    if (app->listener)
+        listener_stop(app->listener);
     if (app->store)
-        store_free(app->store);
+        store_close(app->store);
     if (app->http)
         http_free(app->http);
+    if (app->websocket)
+        websocket_free(app->websocket);
     if (app->node)
         node_free(app->node);
     if (app->backend)
@@ -389,6 +390,8 @@ static void stop(struct app *app)
         listener_free(app->listener);
     if (app->gateway)
         gateway_free(app->gateway);
+    if (app->store)
+        store_free(app->store);
     if (app->connections) {
         close_connections_left(app);
         connections_free(app->connections);

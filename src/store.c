@@ -193,13 +193,26 @@ struct store *store_create(struct loop *loop, const struct config *config, struc
     return store;
 }
 
-void store_free(struct store *store)
+void store_close(struct store *store)
 {
     store->is_stopping = true;
     for (size_t i = 0; i < store->slot_count; i++) {
-        loop_timer_stop(store->slots[i].retry);
-        pg_close(store->slots[i].pg);
+        struct slot *slot = &store->slots[i];
+        struct pg *pg = slot->pg;
+
+        loop_timer_stop(slot->retry);
+        slot->retry = NULL;
+        slot->is_up = false;
+        slot->pg = NULL;
+        pg_close(pg);
     }
+    store->events_up = 0;
+    store->metrics->database_connected = 0;
+}
+
+void store_free(struct store *store)
+{
+    store_close(store);
     free(store->slots);
     free(store);
 }

@@ -28,7 +28,10 @@ struct store_events {
 
 struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
                            const struct store_events *events, void *ctx) MUST_USE;
-void store_free(struct store *store);
+/* Closes every connection for good: what is under way is answered with UNAVAILABLE, and so is, at
+ * the end of the turn, what is asked from now on. */
+void store_close(struct store *store);
+void store_free(struct store *store); /* closes first */
 
 bool store_is_up(const struct store *store, enum store_lane lane);
 

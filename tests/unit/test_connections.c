@@ -111,14 +111,16 @@ static void test_frames_have_the_three_lengths_of_rfc_6455(void **state)
     memset(text, 'x', sizeof(text));
     buf_init(&out, SIZE_MAX);
     frame_write_text(&out, text, 125);
-    assert_memory_equal(out.data, "\x81\x7d"
-                                  "x",
+    assert_memory_equal(out.data,
+                        "\x81\x7d"
+                        "x",
                         3);
     assert_int_equal(out.len, 2 + 125);
     buf_clear(&out);
     frame_write_text(&out, text, 126);
-    assert_memory_equal(out.data, "\x81\x7e\x00\x7e"
-                                  "x",
+    assert_memory_equal(out.data,
+                        "\x81\x7e\x00\x7e"
+                        "x",
                         5);
     buf_clear(&out);
     frame_write_text(&out, text, 65535);
@@ -137,9 +139,10 @@ static void test_output_is_announced_once_until_it_is_flushed(void **state)
     assert_int_equal(connection_send(connection, "a", 1), OK);
     assert_int_equal(connection_send(connection, "b", 1), OK);
     assert_int_equal(outputs, 1);
-    assert_memory_equal(connection->out.data, "\x81\x01"
-                                              "a\x81\x01"
-                                              "b",
+    assert_memory_equal(connection->out.data,
+                        "\x81\x01"
+                        "a\x81\x01"
+                        "b",
                         6);
     connection->is_output_pending = false;
     buf_clear(&connection->out);
@@ -209,7 +212,8 @@ static void test_deliveries_reach_whom_they_name(void **state)
     assert_int_equal(b->out.len, 0);
     assert_int_equal(deliver_text(connections, NULL, (struct delivery){.kind = DELIVERY_REPLY}), 0);
     assert_int_equal(
-        deliver_text(connections, a, (struct delivery){DELIVERY_CONNECTION, b->id, NULL, 0, NULL}), 1);
+        deliver_text(connections, a, (struct delivery){DELIVERY_CONNECTION, b->id, NULL, 0, NULL}),
+        1);
     assert_int_equal(
         deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u1", NULL, 0, NULL}), 1);
     assert_int_equal(
@@ -221,8 +225,8 @@ static void test_deliveries_reach_whom_they_name(void **state)
 
 static void test_a_close_that_may_not_be_sent_becomes_1000(void **state)
 {
-    static const char *const payloads[] = {"{\"code\":1006}", "{\"code\":99}", "{\"code\":5000}",
-                                           "{\"code\":\"x\"}", "not json", NULL};
+    static const char *const payloads[] = {"{\"code\":1006}",  "{\"code\":99}", "{\"code\":5000}",
+                                           "{\"code\":\"x\"}", "not json",      NULL};
     struct metrics metrics = {0};
     struct delivery_context context = {*state, &metrics};
 

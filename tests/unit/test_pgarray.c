@@ -63,8 +63,12 @@ static void test_a_list_loses_blanks_and_empty_items(void **state)
         const char *list;
         const char *array;
     } cases[] = {
-        {"", "{}"},           {"app", "{\"app\"}"},    {" app , b ", "{\"app\",\"b\"}"},
-        {",,a,,", "{\"a\"}"}, {"a b", "{\"a b\"}"},    {" , ", "{}"},
+        {"", "{}"},
+        {"app", "{\"app\"}"},
+        {" app , b ", "{\"app\",\"b\"}"},
+        {",,a,,", "{\"a\"}"},
+        {"a b", "{\"a b\"}"},
+        {" , ", "{}"},
         {"\"q", "{\"\\\"q\"}"},
     };
     struct buf out;
