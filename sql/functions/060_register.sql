@@ -1,0 +1,198 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- 060_register.sql - registering connections, many at a time.
+-- Repeatable: applied again whenever this file changes.
+
+create or replace function switchboard.connect_events(events jsonb)
+returns switchboard.event[]
+language sql immutable
+as $$
+    select pg_catalog.array_agg(
+               row (x.context ->> 'connectionId', x.context ->> 'requestId', null, 'CONNECT', '$connect',
+                    null, null, x.event -> 'queryStringParameters', x.event -> 'headers', null,
+                    coalesce(x.claims ->> 'userId', x.claims ->> 'sub'),
+                    coalesce(x.claims ->> 'userEmail', x.claims ->> 'email'),
+                    coalesce(x.claims ->> 'userName', x.claims ->> 'username', x.claims ->> 'name'),
+                    x.claims, null, null,
+                    x.context ->> 'stage', x.context #>> '{identity,sourceIp}',
+                    x.context #>> '{identity,userAgent}',
+                    timestamptz 'epoch'
+                    + (x.context ->> 'connectedAt')::bigint * interval '1 millisecond',
+                    null, null)::switchboard.event
+               order by x.position)
+      from (select e.event, e.position, e.event -> 'requestContext' as context,
+                   e.event #> '{requestContext,authorizer}' as claims
+              from pg_catalog.jsonb_array_elements(events) with ordinality as e (event, position)
+           ) as x;
+$$;
+comment on function switchboard.connect_events(jsonb) is
+    'Internal: API Gateway CONNECT events as an array of switchboard.event, in the same order.';
+
+create or replace function switchboard.insert_connections(
+    node_id text, endpoint text, ttl_ms bigint, events switchboard.event[],
+    results switchboard.event_result[])
+returns setof switchboard.event_result
+language plpgsql
+set enable_nestloop = off -- the planner takes the arrays for small
+set plan_cache_mode = force_generic_plan -- a plan for these very arrays costs half as much as the insert
+as $$
+begin
+    return query
+    with given as materialized (
+        select e.*, a.accepted
+          from pg_catalog.unnest(insert_connections.events) with ordinality
+               as e (connection_id, request_id, message_id, event_type, route_key, body, raw_body, query,
+                     headers, token, user_id, user_email, user_name, claims, subscription_type, metadata,
+                     stage, source_ip, user_agent, connected_at, disconnect_code, disconnect_reason,
+                     position)
+          left join (select distinct on (r.event_index)
+                            r.event_index, r.kind, r.payload
+                       from pg_catalog.unnest(insert_connections.results) with ordinality
+                            as r (event_index, kind, target, payload, except_connection, position)
+                      where r.kind in ('accept', 'refuse', 'error')
+                      -- The last accept() counts, a refusal more.
+                      order by r.event_index, r.kind = 'accept', r.position desc) as v
+            on v.event_index = e.position - 1
+         cross join lateral (select case when v.kind = 'accept' then v.payload::jsonb end as accepted) as a
+         where v.kind is null
+            or v.kind = 'accept'
+    ), inserted as (
+        insert into switchboard.websocket_connections as c (
+            connection_id, user_id, user_email, user_name, subscription_type, connection_type,
+            api_gateway_endpoint, node_id, stage, source_ip, user_agent, claims, metadata, connected_at,
+            expires_at)
+        select g.connection_id,
+               coalesce(g.accepted ->> 'user_id', g.user_id),
+               lower(btrim(coalesce(g.accepted ->> 'user_email', g.user_email))),
+               coalesce(g.accepted ->> 'user_name', g.user_name),
+               g.accepted ->> 'subscription_type',
+               case when insert_connections.node_id is null then 'aws' else 'local' end,
+               insert_connections.endpoint, insert_connections.node_id, g.stage, g.source_ip,
+               g.user_agent, g.claims,
+               coalesce(nullif(g.accepted -> 'metadata', 'null'), '{}'),
+               coalesce(g.connected_at, pg_catalog.now()),
+               pg_catalog.now()
+               + coalesce((g.accepted ->> 'ttl_seconds')::bigint * 1000, insert_connections.ttl_ms)
+                 * interval '1 millisecond'
+          from given as g
+            on conflict on constraint websocket_connections_pkey do nothing
+        returning c.connection_id, c.user_id
+    ), subscribed as (
+        insert into switchboard.websocket_outbox (kind, target, payload)
+        select 'subscribe', i.connection_id, 'user:' || i.user_id
+          from inserted as i
+         where i.user_id is not null
+        returning 1
+    )
+    select (g.position - 1)::integer, 'accept', null::text,
+           case when g.accepted ->> 'subprotocol' is not null
+                then pg_catalog.jsonb_build_object('subprotocol', g.accepted -> 'subprotocol')::text
+           end, null::text
+      from given as g
+    union all
+    select -1, 'published', null, null, null
+     where exists (select from subscribed);
+end;
+$$;
+comment on function switchboard.insert_connections(text, text, bigint, switchboard.event[], switchboard.event_result[]) is
+    'Internal: one insert for all events of a batch that were not refused.  Returns their accept rows, and published when it published.';
+
+create or replace function switchboard.register_connections(
+    routes text[], node_id text, endpoint text, ttl_ms bigint, events jsonb)
+returns setof switchboard.event_result
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    parsed constant switchboard.event[] := switchboard.connect_events(register_connections.events);
+    results switchboard.event_result[] := '{}';
+    schema_name constant text := switchboard.find_route(register_connections.routes, '$connect');
+    before constant text := switchboard.begin_event();
+begin
+    perform pg_catalog.set_config('switchboard.is_registering', 'on', true);
+    if schema_name is not null and parsed is not null then
+        results := switchboard.run_batch(
+            schema_name, '$connect', parsed,
+            array(select i - 1 from pg_catalog.generate_subscripts(parsed, 1) as i));
+    end if;
+    return query
+    select i.*
+      from switchboard.insert_connections(
+               register_connections.node_id, register_connections.endpoint,
+               register_connections.ttl_ms, parsed, results) as i;
+    perform pg_catalog.set_config('switchboard.is_registering', 'off', true);
+    perform switchboard.end_event(before); -- both parts say by themselves what they published
+    return query
+    select r.*
+      from pg_catalog.unnest(results) as r
+     where r.kind <> 'accept';
+end;
+$$;
+comment on function switchboard.register_connections(text[], text, text, bigint, jsonb) is
+    'Registers a batch of CONNECT events.  Per event accept, refuse or error, and its deliveries; connections that are there already are left alone.';
+
+create or replace function switchboard.restore_connections(
+    node_id text, endpoint text, ttl_ms bigint, connections jsonb)
+returns integer
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    restored integer;
+begin
+    with given as (
+        select g."connectionId" as connection_id, g.stage, g."sourceIp" as source_ip,
+               g."userAgent" as user_agent,
+               timestamptz 'epoch' + g."connectedAt" * interval '1 millisecond' as connected_at
+          from pg_catalog.jsonb_to_recordset(restore_connections.connections)
+               as g ("connectionId" text, stage text, "sourceIp" text, "userAgent" text,
+                     "connectedAt" bigint)
+         order by 1 -- two that restore the same rows do not deadlock
+    ), added as (
+        insert into switchboard.websocket_connections as c (
+            connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip, user_agent,
+            connected_at, expires_at)
+        select g.connection_id, 'local', restore_connections.endpoint, restore_connections.node_id,
+               g.stage, g.source_ip, g.user_agent, coalesce(g.connected_at, pg_catalog.now()),
+               pg_catalog.now() + restore_connections.ttl_ms * interval '1 millisecond'
+          from given as g
+            on conflict on constraint websocket_connections_pkey do nothing
+        returning 1
+    ), dead as (
+        -- Not in the insert: it would wait for every row that somebody has locked.
+        select c.connection_id
+          from switchboard.websocket_connections as c
+         where c.connection_id = any (array(select g.connection_id from given as g))
+           and not c.is_active
+           and c.disconnect_code = 1006
+           and c.disconnect_reason = 'Node lease expired'
+           for update skip locked
+    ), revived as (
+        update switchboard.websocket_connections as c
+           set is_active = true,
+               node_id = restore_connections.node_id,
+               api_gateway_endpoint = restore_connections.endpoint,
+               disconnected_at = null,
+               disconnect_code = null,
+               disconnect_reason = null
+          from dead as d
+         where c.connection_id = d.connection_id
+        returning 1
+    )
+    select (select count(*) from added) + (select count(*) from revived) into restored;
+    insert into switchboard.websocket_subscriptions (topic, connection_id)
+    select t.topic, g.connection ->> 'connectionId'
+      from pg_catalog.jsonb_array_elements(restore_connections.connections) as g (connection)
+     cross join pg_catalog.jsonb_array_elements_text(g.connection -> 'topics') as t (topic)
+      join switchboard.websocket_connections as c
+        on c.connection_id = g.connection ->> 'connectionId'
+       and c.is_active
+     where t.topic not like 'user:%'
+     order by 1, 2
+        on conflict do nothing;
+    return restored;
+end;
+$$;
+comment on function switchboard.restore_connections(text, text, bigint, jsonb) is
+    'After an outage a gateway says what it still holds: missing rows come back, and those that were taken for dead with its lease.  Returns how many.';
+
+revoke all on all functions in schema switchboard from public;

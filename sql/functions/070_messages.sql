@@ -1,0 +1,119 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- 070_messages.sql - one message of a connection, one statement.
+-- Repeatable: applied again whenever this file changes.
+
+create or replace function switchboard.message_event(
+    route_key text, connection_id text, request_id text, message_id text, stage text, source_ip text,
+    user_agent text, connected_at_ms bigint, body text, token jsonb)
+returns switchboard.event
+language plpgsql
+as $$
+declare
+    event switchboard.event;
+begin
+    select c.user_id, c.user_email, c.user_name, c.claims, c.subscription_type, c.metadata
+      into event.user_id, event.user_email, event.user_name, event.claims, event.subscription_type,
+           event.metadata
+      from switchboard.websocket_connections as c
+     where c.connection_id = message_event.connection_id;
+    event.connection_id := message_event.connection_id;
+    event.request_id := message_event.request_id;
+    event.message_id := message_event.message_id;
+    event.event_type := 'MESSAGE';
+    event.route_key := message_event.route_key;
+    event.raw_body := message_event.body;
+    event.token := message_event.token;
+    event.stage := message_event.stage;
+    event.source_ip := message_event.source_ip;
+    event.user_agent := message_event.user_agent;
+    event.connected_at :=
+        timestamptz 'epoch' + message_event.connected_at_ms * interval '1 millisecond';
+    event.body := switchboard.parse_json(message_event.body);
+    return event;
+end;
+$$;
+comment on function switchboard.message_event(text, text, text, text, text, text, text, bigint, text, jsonb) is
+    'Internal: a MESSAGE event, with what the row of its connection says.';
+
+create or replace function switchboard.handle_message(
+    routes text[], route_key text, connection_id text, request_id text, message_id text, stage text,
+    source_ip text, user_agent text, connected_at_ms bigint, body text, token jsonb)
+returns setof switchboard.event_result
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    route constant text[] :=
+        switchboard.find_message_route(handle_message.routes, handle_message.route_key);
+    event switchboard.event;
+    before text;
+    ignored text;
+begin
+    if route is null then
+        return next row (0, 'forbidden', null, null, null)::switchboard.event_result;
+        return;
+    end if;
+    event := switchboard.message_event(
+        handle_message.route_key, handle_message.connection_id, handle_message.request_id,
+        handle_message.message_id, handle_message.stage, handle_message.source_ip,
+        handle_message.user_agent, handle_message.connected_at_ms, handle_message.body,
+        handle_message.token);
+    before := switchboard.begin_event();
+    ignored := pg_catalog.set_config('search_path', switchboard.route_search_path(route[1]), true);
+    return query execute pg_catalog.format(
+        'select 0, d.kind, d.target, d.payload, d.except_connection from %I.%I($1) as d where d.kind is not null',
+        route[1], route[2])
+    using event;
+    if switchboard.end_event(before) then
+        return next row (0, 'published', null, null, null)::switchboard.event_result;
+    end if;
+end;
+$$;
+comment on function switchboard.handle_message(text[], text, text, text, text, text, text, text, bigint, text, jsonb) is
+    'Runs the route of one message and returns its deliveries; published when it published; forbidden when no route matches.  Exceptions of the route come through.';
+
+create or replace function switchboard.handle_error(
+    routes text[], route_key text, connection_id text, request_id text, message_id text, stage text,
+    source_ip text, user_agent text, connected_at_ms bigint, body text, token jsonb,
+    sqlstate text, message text)
+returns setof switchboard.event_result
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    route constant text[] :=
+        switchboard.find_message_route(handle_error.routes, handle_error.route_key);
+    -- The schema that owns the route comes first.
+    schema_name constant text :=
+        switchboard.find_route(route[1:1] || handle_error.routes, '$error',
+                               'switchboard.event, text, text');
+    event switchboard.event;
+    before text;
+begin
+    if schema_name is null then
+        return next row (0, 'unhandled', null, null, null)::switchboard.event_result;
+        return;
+    end if;
+    event := switchboard.message_event(
+        handle_error.route_key, handle_error.connection_id, handle_error.request_id,
+        handle_error.message_id, handle_error.stage, handle_error.source_ip, handle_error.user_agent,
+        handle_error.connected_at_ms, handle_error.body, handle_error.token);
+    before := switchboard.begin_event();
+    perform pg_catalog.set_config('search_path', switchboard.route_search_path(schema_name), true);
+    return query execute pg_catalog.format(
+        'select 0, d.kind, d.target, d.payload, d.except_connection from %I."$error"($1, $2, $3) as d where d.kind is not null',
+        schema_name)
+    using event, handle_error.sqlstate,
+          case when handle_error.sqlstate ~ '^SB[45][0-9][0-9]$'
+               then handle_error.message
+               else 'Internal server error' -- what went wrong inside is not the client's business
+          end;
+    if switchboard.end_event(before) then
+        return next row (0, 'published', null, null, null)::switchboard.event_result;
+    end if;
+end;
+$$;
+comment on function switchboard.handle_error(text[], text, text, text, text, text, text, text, bigint, text, jsonb, text, text) is
+    'After handle_message failed: runs "$error"(event, code, message) of the schema that owns the route, or of the first that has one; unhandled when none has.';
+
+revoke all on all functions in schema switchboard from public;

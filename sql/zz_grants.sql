@@ -1,0 +1,73 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- zz_grants.sql - who may execute what.  Nothing is granted on tables, and nothing to PUBLIC.
+-- Repeatable: applied last, again whenever this file changes.  A role that does not exist is passed over.
+-- A function that is dropped and made anew loses its grants: change this file with it.
+
+do $$
+declare
+    -- Applications: publish, send, subscribe, identify.
+    for_applications constant text[] := array[
+        'active_connection_count()',
+        'close_connection(text, integer, text)',
+        'identify(text, text, text, text, jsonb, text, jsonb)',
+        'is_live(text)',
+        'notify_email_verified(text)',
+        'now_ms()',
+        'now_s()',
+        'parse_json(text)',
+        'post_to_connection(text, text)',
+        'publish(text, jsonb)',
+        'publish_to_all(jsonb)',
+        'send_to_connection(text, jsonb)',
+        'send_to_user(text, jsonb)',
+        'set_metadata(text, jsonb)',
+        'subscribe(text, text)',
+        'subscribe_email_verification(text, text)',
+        'unsubscribe(text, text)',
+        'accept(text, text, text, text, jsonb, text, integer)',
+        'reply(jsonb)',
+        'to_all(jsonb, text)',
+        'to_close(text, integer, text)',
+        'to_connection(text, jsonb)',
+        'to_topic(text, jsonb, text)',
+        'to_user(text, jsonb)'];
+    -- The service: what the program calls, beside the above.
+    for_service constant text[] := array[
+        'cleanup_connections(integer, integer)',
+        'cleanup_nodes(integer)',
+        'deregister_connections(text[], text[], integer[], text[], text[])',
+        'follow_messages(bigint, timestamptz, integer)',
+        'handle_error(text[], text, text, text, text, text, text, text, bigint, text, jsonb, text, text)',
+        'handle_message(text[], text, text, text, text, text, text, text, bigint, text, jsonb)',
+        'heartbeat_node(text, text, text, bigint)',
+        'leave_node(text)',
+        'list_connections(integer, text)',
+        'maintain_partitions(integer, integer)',
+        'register_connections(text[], text, text, bigint, jsonb)',
+        'register_node(text, text, text, bigint)',
+        'relay_deliveries(text, text[], text[], text[], text[])',
+        'restore_connections(text, text, bigint, jsonb)',
+        'route_table(text[])',
+        'sequence_messages(integer)',
+        'touch_connections(text[], bigint[])'];
+    grantee text;
+    signature text;
+begin
+    revoke all on schema switchboard from public;
+    revoke all on all functions in schema switchboard from public;
+    for grantee in
+        select r.rolname
+          from pg_catalog.pg_roles as r
+         where r.rolname in ('switchboard_service', 'switchboard_app')
+         order by r.rolname
+    loop
+        execute pg_catalog.format('revoke all on all functions in schema switchboard from %I', grantee);
+        execute pg_catalog.format('grant usage on schema switchboard to %I', grantee);
+        foreach signature in array for_applications
+                || case when grantee = 'switchboard_service' then for_service else '{}' end
+        loop
+            execute pg_catalog.format('grant execute on function switchboard.%s to %I', signature, grantee);
+        end loop;
+    end loop;
+end;
+$$;
