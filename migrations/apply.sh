@@ -86,12 +86,17 @@ SQL
 # name, version, checksum, path: one file, if its checksum is not in the table
 file_script() {
     local name version checksum
+    local also=false
     name=$(quote "$1") version=$(number "$2") checksum=$(quote "$3")
+    # A function that was dropped and made again has lost its grants.
+    [ "$1" != sql/zz_grants.sql ] ||
+        also='exists (select from switchboard.schema_migrations as r
+                       where r.version is null and r.applied_at = now())'
     cat <<SQL
 select not exists (select
                      from switchboard.schema_migrations as m
                     where m.name = $name
-                      and m.checksum = $checksum) as is_pending \\gset
+                      and m.checksum = $checksum) or $also as is_pending \\gset
 \\if :is_pending
 SQL
     [ "$2" = - ] || echo 'begin;'

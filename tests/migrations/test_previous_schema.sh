@@ -2,20 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # On the schema of the previous commit that changed migrations/: the files of that commit are applied
-# with its own apply.sh, then today's with the program; the result is what an empty database gets.
+# with its apply.sh, then today's with the program; the result is what an empty database gets.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# The newest commit whose migrations/ are not today's; extracted into $scratch/previous.
+# The newest commit whose migrations are not today's; extracted into $scratch/previous.
 find_previous() {
     local commit
     for commit in $(git -C "$repository" log --format=%H -- migrations 2>/dev/null); do
         rm -rf "$scratch/previous"
         mkdir "$scratch/previous"
-        git -C "$repository" archive "$commit" migrations sql 2>/dev/null |
-            tar -x -C "$scratch/previous" 2>/dev/null || continue
-        if ! diff -r "$scratch/previous/migrations" "$repository/migrations" >/dev/null; then
+        # A commit may have had no sql/ yet.
+        git -C "$repository" archive "$commit" migrations |
+            tar -x -C "$scratch/previous" || continue
+        git -C "$repository" archive "$commit" sql 2>/dev/null |
+            tar -x -C "$scratch/previous" 2>/dev/null || true
+        if [ "$(cd "$scratch/previous/migrations" && cat [0-9]*.sql)" != \
+            "$(cd "$repository/migrations" && cat [0-9]*.sql)" ]; then
+            [ -e "$scratch/previous/migrations/apply.sh" ] ||
+                cp "$repository/migrations/apply.sh" "$scratch/previous/migrations/"
             echo "$commit"
             return 0
         fi
