@@ -144,9 +144,11 @@ def main():
         with tempfile.TemporaryDirectory() as directory:
             server = harness.Server(database, directory, log_level="info")
             server.start()
-            before, after, seconds = asyncio.run(measure_memory(server, database, count))
-            storms = [asyncio.run(measure_storm(server, database, storm)) for _ in range(3)]
-            server.stop()
+            try:
+                before, after, seconds = asyncio.run(measure_memory(server, database, count))
+                storms = [asyncio.run(measure_storm(server, database, storm)) for _ in range(3)]
+            finally:
+                server.destroy()
     finally:
         cluster.remove()
     took, median, longest, gone = sorted(storms)[1]

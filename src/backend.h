@@ -80,3 +80,5 @@ void backend_set_other_nodes(struct backend *backend, size_t count);
 
 /* After an outage: registers every open connection again, with its topics. */
 void backend_restore(struct backend *backend);
+/* True when the last one did not get through: to be tried again. */
+bool backend_restore_failed(const struct backend *backend);

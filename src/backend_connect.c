@@ -214,6 +214,7 @@ static void on_batch_registered(struct connect_batch *batch, const struct rows *
     }
     relay_send(&relay, queue->backend);
     for (size_t i = 0; i < batch->count; i++) {
+        connection_release(batch->requests[i]->connection);
         answer(batch->requests[i], 502, NULL, NULL); /* the function forgot it */
         free_request(batch->requests[i]);
     }

@@ -336,7 +336,10 @@ bool backend_touch(struct backend *backend, const char *connection_id, int64_t a
 
 static void on_restored(void *ctx, const struct error *err, const struct rows *rows)
 {
-    (void)ctx;
+    struct backend *backend = ctx;
+
+    if (err)
+        backend->is_restore_due = true;
     if (err && err->status != UNAVAILABLE)
         log_error("restore.failed", "sqlstate=%s error=%s", err->sqlstate, log_quote(err->text));
     else if (!err && rows_count(rows) > 0)
@@ -385,12 +388,18 @@ static void add_connection(struct buf *list, const struct backend *backend,
     json_close(list, '}');
 }
 
+bool backend_restore_failed(const struct backend *backend)
+{
+    return backend->is_restore_due;
+}
+
 void backend_restore(struct backend *backend)
 {
     const struct connection *connection = connections_first(backend->env.connections);
     struct buf list;
     size_t count = 0;
 
+    backend->is_restore_due = false;
     buf_init(&list, SIZE_MAX);
     json_open(&list, NULL, '[');
     for (; connection; connection = connections_next(connection)) {

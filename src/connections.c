@@ -72,6 +72,7 @@ struct connection *connection_create(struct connections *connections)
     id_mint_connection(connection->id);
     connection->ordinal = ++connections->ordinals;
     connection->slot = -1;
+    connection->is_held = true;
     connection->connected_at_ms = clock_unix_ms();
     connection->last_activity_ms = connection->connected_at_ms;
     connection->opened_mono_ms = clock_mono_ms();
@@ -215,6 +216,9 @@ void connection_free(struct connections *connections, struct connection *connect
     HASH_DEL(connections->by_id, entry);
     connections->count--;
     buf_done(&connection->out);
+    if (connection->held)
+        buf_done(connection->held);
+    free(connection->held);
     free(connection->source_ip);
     free(connection->user_agent);
     free(connection->domain_name);
@@ -313,33 +317,65 @@ static enum status close_slow(struct connection *connection)
     return LIMIT;
 }
 
-enum status connection_send(struct connection *connection, const char *text, size_t len)
+/* Where it goes now; while $connect runs that is not yet the socket's queue. */
+static struct buf *queue_of(struct connection *connection)
 {
-    unsigned char header[10];
-    size_t header_len = frame_header(header, len);
-    struct buf *out = &connection->out;
+    if (!connection->is_held)
+        return &connection->out;
+    if (!connection->held) {
+        connection->held = mem_alloc(sizeof(*connection->held));
+        buf_init(connection->held, connection->out.limit);
+    }
+    return connection->held;
+}
 
+/* A frame in two parts: its header may be one of its own. */
+static enum status add_frame(struct connection *connection, struct buf *queue, struct slice header,
+                             struct slice rest)
+{
     if (is_closing(connection))
         return GONE;
-    if (out->len + header_len + len > out->limit)
+    if (queue->len + header.len + rest.len > queue->limit)
         return close_slow(connection);
-    buf_add(out, header, header_len);
-    buf_add(out, text, len);
-    announce_output(connection);
+    buf_add(queue, header.data, header.len);
+    buf_add(queue, rest.data, rest.len);
+    if (queue == &connection->out)
+        announce_output(connection);
     return OK;
+}
+
+enum status connection_send(struct connection *connection, const char *text, size_t len)
+{
+    unsigned char bytes[10];
+    struct slice header = {(const char *)bytes, frame_header(bytes, len)};
+
+    return add_frame(connection, queue_of(connection), header, (struct slice){text, len});
 }
 
 enum status connection_send_frame(struct connection *connection, const char *frame, size_t len)
 {
-    struct buf *out = &connection->out;
+    return add_frame(connection, queue_of(connection), (struct slice){frame, len},
+                     (struct slice){"", 0});
+}
 
-    if (is_closing(connection))
-        return GONE;
-    if (out->len + len > out->limit)
-        return close_slow(connection);
-    buf_add(out, frame, len);
-    announce_output(connection);
-    return OK;
+enum status connection_send_greeting(struct connection *connection, const char *frame, size_t len)
+{
+    return add_frame(connection, &connection->out, (struct slice){frame, len},
+                     (struct slice){"", 0});
+}
+
+void connection_release(struct connection *connection)
+{
+    struct buf *held = connection->held;
+
+    connection->is_held = false;
+    connection->held = NULL;
+    if (!held)
+        return;
+    if (connection_send_frame(connection, held->data, held->len) != OK)
+        buf_clear(held); /* it is closing: whoever closed it has said why */
+    buf_done(held);
+    free(held);
 }
 
 void connection_close(struct connection *connection, int code, const char *reason)

@@ -54,9 +54,11 @@ struct connection {
     struct buf out; /* framed bytes not yet given to the socket; limit: max_queue_bytes */
     int close_code; /* what our close frame carries, and what $disconnect reports */
     char close_reason[CLOSE_REASON_BYTES];
-    bool has_close;                      /* a close frame is to be sent after `out` */
-    bool is_output_pending;              /* on_output was called, the flush has not happened */
-    bool is_paused;                      /* on_flow(false) was called */
+    struct buf *held;       /* sent to it while $connect runs: goes behind the greeting; or NULL */
+    bool is_held;           /* until connection_release() */
+    bool has_close;         /* a close frame is to be sent after `out` */
+    bool is_output_pending; /* on_output was called, the flush has not happened */
+    bool is_paused;         /* on_flow(false) was called */
     const struct socket_ops *socket_ops; /* NULL until adopted */
     void *socket;                        /* websocket.c's */
     struct membership *memberships;      /* connections.c's */
@@ -105,6 +107,11 @@ enum status connection_send(struct connection *connection, const char *text, siz
 /* The same for a message that was framed once for many. */
 enum status connection_send_frame(struct connection *connection, const char *frame,
                                   size_t len) MUST_USE;
+/* The same for what $connect itself answers: in front of what is held. */
+enum status connection_send_greeting(struct connection *connection, const char *frame,
+                                     size_t len) MUST_USE;
+/* $connect has been answered: what was held goes behind its greeting. */
+void connection_release(struct connection *connection);
 /* Writes a text frame's bytes. */
 void frame_write_text(struct buf *out, const char *text, size_t len);
 

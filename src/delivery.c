@@ -36,16 +36,20 @@ struct fan_out {
     const char *except;
     struct buf frame;
     size_t reached;
+    bool is_reply;
 };
 
 static void send_frame(void *ctx, struct connection *connection)
 {
     struct fan_out *out = ctx;
     struct metrics *metrics = out->context->metrics;
+    enum status st;
 
     if (out->except && strcmp(connection->id, out->except) == 0)
         return;
-    switch (connection_send_frame(connection, out->frame.data, out->frame.len)) {
+    st = out->is_reply ? connection_send_greeting(connection, out->frame.data, out->frame.len)
+                       : connection_send_frame(connection, out->frame.data, out->frame.len);
+    switch (st) {
     case OK:
         out->reached++;
         metrics->messages_out++;
@@ -136,6 +140,7 @@ size_t deliver(const struct delivery_context *context, struct connection *origin
     frame_write_text(&out.frame, delivery->payload ? delivery->payload : "", delivery->payload_len);
     switch (delivery->kind) {
     case DELIVERY_REPLY:
+        out.is_reply = true;
         send_to_one(&out, origin);
         break;
     case DELIVERY_CONNECTION:

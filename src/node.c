@@ -137,7 +137,7 @@ static void on_heartbeat(void *ctx, const struct error *err, const struct rows *
     if (rows_bool(rows, 0, 0))
         log_warn("node.lease_lost", "node=%s next=%s", node->env.node_id,
                  log_quote("registering every connection again"));
-    if (rows_bool(rows, 0, 0))
+    if (rows_bool(rows, 0, 0) || backend_restore_failed(node->env.backend))
         node->is_restore_due = true;
     /* The lanes come back one by one, and registering again needs the other one. */
     if (node->is_restore_due && !store_is_up(node->env.store, STORE_CONTROL)) {

@@ -30,6 +30,7 @@ static struct connection *open_one(struct connections *connections)
     struct connection *connection = connection_create(connections);
 
     connection->socket_ops = &ops;
+    connection_release(connection);
     connection_set_state(connection, CONNECTION_OPEN);
     return connection;
 }
@@ -175,13 +176,20 @@ static void test_the_first_close_stands(void **state)
     assert_string_equal(connection->close_reason, "Going away");
 }
 
-static void test_what_is_sent_while_the_handshake_is_held_waits(void **state)
+static void test_what_is_sent_while_the_handshake_is_held_goes_behind_the_greeting(void **state)
 {
     struct connection *connection = connection_create(*state);
 
+    connection->socket_ops = &ops;
     assert_int_equal(connection_send(connection, "early", 5), OK);
-    assert_int_equal(connection->out.len, 7);
-    assert_int_equal(outputs, 0);
+    assert_int_equal(connection->out.len, 0);
+    assert_int_equal(connection_send_greeting(connection, "\x81\x02hi", 4), OK);
+    connection_release(connection);
+    assert_memory_equal(connection->out.data,
+                        "\x81\x02hi\x81\x05"
+                        "early",
+                        4 + 7);
+    assert_int_equal(connection->out.len, 4 + 7);
     connection_close(connection, 1000, "bye");
     assert_int_equal(connection->state, CONNECTION_OPENING);
     assert_true(connection->has_close);
@@ -265,7 +273,7 @@ int main(void)
         TEST(test_output_is_announced_once_until_it_is_flushed),
         TEST(test_a_queue_takes_exactly_its_limit_and_one_byte_more_closes_with_1008),
         TEST(test_the_first_close_stands),
-        TEST(test_what_is_sent_while_the_handshake_is_held_waits),
+        TEST(test_what_is_sent_while_the_handshake_is_held_goes_behind_the_greeting),
         TEST(test_deliveries_reach_whom_they_name),
         TEST(test_a_close_that_may_not_be_sent_becomes_1000),
         TEST(test_a_close_carries_code_and_reason),
