@@ -15,12 +15,12 @@ SRC = ROOT / "src"
 # Files named after a module with a suffix (backend_connect.c, pg_rows.c) belong to its layer.
 LAYERS = {
     0: "base buf log embedded",
-    1: "event http_head route json config metrics loop expiry pgarray",
-    2: "pg store migrate auth",
-    3: "connections delivery follower",
+    1: "base64url crypto event http_head route json config metrics loop expiry pgarray profile rate_limit",
+    2: "pg store migrate auth jwks jwks_source http_client",
+    3: "connections delivery follower replay",
     4: "backend gateway node",
     5: "listener websocket http",
-    6: "admin_client commands serve main",
+    6: "commands serve main",
 }
 
 LIBRARIES = {
@@ -29,9 +29,9 @@ LIBRARIES = {
     r"(postgresql/)?libpq-fe\.h": "pg",
     r"microhttpd\.h": "http",
     r"libwebsockets\.h": "websocket",
-    r"jwt\.h": "auth",
+    r"openssl/.*": "crypto",
     r"ut(hash|list|array)\.h": "connections",
-    r"curl/.*": "admin_client",
+    r"curl/.*": "http_client",
 }
 
 # Everything else in angle brackets has to be part of the C library or Linux.

@@ -17,6 +17,18 @@ SET client_min_messages = warning;
 SET row_security = off;
 
 --
+-- Name: broadcast; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA broadcast;
+
+--
+-- Name: SCHEMA broadcast; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA broadcast IS 'Profile: echo and broadcast.  The action member of a message says which.';
+
+--
 -- Name: careconnect; Type: SCHEMA; Schema: -; Owner: -
 --
 
@@ -27,6 +39,30 @@ CREATE SCHEMA careconnect;
 --
 
 COMMENT ON SCHEMA careconnect IS 'Profile: e-mail verification, authentication, updates, notifications.  The type member of a message says what it is.';
+
+--
+-- Name: chat; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA chat;
+
+--
+-- Name: SCHEMA chat; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA chat IS 'Profile: rooms, private messages, history.  The type member of a message says what it is.';
+
+--
+-- Name: chatbot; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA chatbot;
+
+--
+-- Name: SCHEMA chatbot; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA chatbot IS 'Profile: authenticated, typed messages.  The action member of a message says what it is.';
 
 --
 -- Name: switchboard; Type: SCHEMA; Schema: -; Owner: -
@@ -304,6 +340,51 @@ ALTER TABLE switchboard.websocket_outbox ALTER COLUMN id ADD GENERATED ALWAYS AS
 );
 
 --
+-- Name: websocket_rate_limits; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE UNLOGGED TABLE switchboard.websocket_rate_limits (
+    key text NOT NULL,
+    full_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+--
+-- Name: TABLE websocket_rate_limits; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_rate_limits IS 'Token buckets for modes that keep nothing in memory, see take_tokens().';
+
+--
+-- Name: COLUMN websocket_rate_limits.full_at; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_rate_limits.full_at IS 'When the bucket will be full again.  Past: the row means nothing and may go.';
+
+--
+-- Name: websocket_rooms; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_rooms (
+    room_id text NOT NULL,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+--
+-- Name: TABLE websocket_rooms; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_rooms IS 'Rooms of the profile chat.  Who is in one: the subscriptions to the topic room:<room_id>.';
+
+--
+-- Name: COLUMN websocket_rooms.created_by; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_rooms.created_by IS 'The user who entered it first; null: an application made it, and it stays when nobody is in it.';
+
+--
 -- Name: websocket_subscriptions; Type: TABLE; Schema: switchboard; Owner: -
 --
 
@@ -362,6 +443,20 @@ ALTER TABLE ONLY switchboard.websocket_outbox
     ADD CONSTRAINT websocket_outbox_pkey PRIMARY KEY (id);
 
 --
+-- Name: websocket_rate_limits websocket_rate_limits_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
+--
+
+ALTER TABLE ONLY switchboard.websocket_rate_limits
+    ADD CONSTRAINT websocket_rate_limits_pkey PRIMARY KEY (key);
+
+--
+-- Name: websocket_rooms websocket_rooms_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
+--
+
+ALTER TABLE ONLY switchboard.websocket_rooms
+    ADD CONSTRAINT websocket_rooms_pkey PRIMARY KEY (room_id);
+
+--
 -- Name: websocket_subscriptions websocket_subscriptions_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
 --
 
@@ -391,6 +486,12 @@ CREATE INDEX websocket_connections_node_idx ON switchboard.websocket_connections
 --
 
 CREATE INDEX websocket_connections_user_idx ON switchboard.websocket_connections USING btree (user_id) WHERE (is_active AND (user_id IS NOT NULL));
+
+--
+-- Name: websocket_messages_topic_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_messages_topic_idx ON ONLY switchboard.websocket_messages USING btree (target, seq) WHERE ((kind = 'topic'::text) AND (sender IS NULL));
 
 --
 -- Name: websocket_subscriptions_connection_idx; Type: INDEX; Schema: switchboard; Owner: -

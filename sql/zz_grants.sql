@@ -8,7 +8,12 @@ declare
     -- Applications: publish, send, subscribe, identify.
     for_applications constant text[] := array[
         'active_connection_count()',
+        'broadcast_to_user(text, jsonb)',
         'close_connection(text, integer, text)',
+        'create_chat_response(text, text, boolean, jsonb)',
+        'create_error(text, text, boolean, integer)',
+        'create_system(text, text)',
+        'create_typing_indicator(boolean)',
         'identify(text, text, text, text, jsonb, text, jsonb)',
         'is_live(text)',
         'notify_email_verified(text)',
@@ -16,15 +21,22 @@ declare
         'now_s()',
         'parse_json(text)',
         'post_to_connection(text, text)',
+        'oldest_seq()',
         'publish(text, jsonb)',
+        'publish(text, jsonb, text)',
         'publish_to_all(jsonb)',
+        'send_message(text, jsonb)',
         'send_to_connection(text, jsonb)',
         'send_to_user(text, jsonb)',
         'set_metadata(text, jsonb)',
         'subscribe(text, text)',
         'subscribe_email_verification(text, text)',
+        'take_tokens(text, real, real)',
+        'topic_history(text, bigint, integer, jsonb)',
+        'typed_message(text, jsonb)',
         'unsubscribe(text, text)',
         'accept(text, text, text, text, jsonb, text, integer)',
+        'audit(text, jsonb)',
         'reply(jsonb)',
         'to_all(jsonb, text)',
         'to_close(text, integer, text)',
@@ -43,13 +55,16 @@ declare
         'leave_node(text)',
         'list_connections(integer, text)',
         'maintain_partitions(integer, integer)',
+        'profile_settings(text[])',
+        'read_topics(text, jsonb, bigint, bigint, integer)',
         'register_connections(text[], text, text, bigint, jsonb)',
         'register_node(text, text, text, bigint)',
         'relay_deliveries(text, text[], text[], text[], text[])',
         'restore_connections(text, text, bigint, jsonb)',
         'route_table(text[])',
         'sequence_messages(integer)',
-        'touch_connections(text[], bigint[])'];
+        'touch_connections(text[], bigint[])',
+        'touch_connections(text[], bigint[], bigint)'];
     grantee text;
     signature text;
 begin

@@ -9,11 +9,16 @@
 #include "connections.h"
 #include "delivery.h"
 #include "follower.h"
+#include "json.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
 #include "pgarray.h"
+#include "profile.h"
+#include "replay.h"
 #include "store.h"
+
+enum { AUDIT_BYTES = 1800 }; /* of the details that fit into a line, quoted */
 
 /* ---- results ---- */
 
@@ -22,20 +27,6 @@ bool result_is(const struct rows *rows, size_t row, const char *kind)
     const char *text = rows_text(rows, row, RESULT_KIND);
 
     return text && strcmp(text, kind) == 0;
-}
-
-const char *redact_error(char *text, const char *sqlstate)
-{
-    char *open = strncmp(sqlstate, "22", 2) == 0 ? strchr(text, '"') : NULL;
-    char *close = open ? strrchr(open + 1, '"') : NULL;
-
-    if (open && close) {
-        open[1] = '*';
-        memmove(open + 2, close, strlen(close) + 1);
-    } else if (open) {
-        open[1] = '\0'; /* cut off inside the quotes */
-    }
-    return text;
 }
 
 void relay_begin(struct relay *relay)
@@ -97,6 +88,39 @@ void relay_send(struct relay *relay, struct backend *backend)
         buf_done(all[i]);
 }
 
+/* What a route wants to be on record.  The payload is what the route chose, not a message's body.
+ */
+void log_audit(const char *connection_id, const struct rows *rows, size_t row)
+{
+    const char *payload = rows_text(rows, row, RESULT_PAYLOAD);
+    size_t len = rows_len(rows, row, RESULT_PAYLOAD);
+    struct json *json = NULL;
+    const char *action = NULL;
+    struct buf details;
+
+    if (!payload)
+        return;
+    buf_init(&details, SIZE_MAX);
+    json_strn(&details, NULL, payload, len < AUDIT_BYTES ? len : AUDIT_BYTES);
+    if (json_parse(payload, len, &json, NULL) != OK ||
+        json_opt_str(json, "action", &action, NULL) != OK)
+        action = NULL;
+    log_info("audit", "connection=%s action=%s details=%s", connection_id, log_quote(action),
+             buf_str(&details));
+    json_free(json);
+    buf_done(&details);
+}
+
+static void start_replay(struct backend *backend, struct connection *origin, const char *payload,
+                         size_t len)
+{
+    struct error err = {0};
+
+    if (origin && replay_start(backend->env.replays, origin, payload ? payload : "", len, &err))
+        log_warn("replay.refused", "connection=%s error=%s", connection_tag(origin),
+                 log_quote(err.text));
+}
+
 void backend_apply_row(struct backend *backend, struct connection *origin, const struct rows *rows,
                        size_t row, struct relay *relay)
 {
@@ -110,6 +134,14 @@ void backend_apply_row(struct backend *backend, struct connection *origin, const
 
     if (result_is(rows, row, "published")) {
         follower_wake(backend->env.follower);
+        return;
+    }
+    if (result_is(rows, row, "resume")) {
+        start_replay(backend, origin, delivery.payload, delivery.payload_len);
+        return;
+    }
+    if (result_is(rows, row, "audit")) {
+        log_audit(origin ? origin->id : "-", rows, row);
         return;
     }
     if (!rows_text(rows, row, RESULT_KIND) ||
@@ -191,7 +223,7 @@ static void on_error_handled(void *ctx, const struct error *err, const struct ro
 }
 
 /* The route's own schema may have a typed error for it ("$error"). */
-static void handle_error(struct message_call *call, const struct error *err)
+static void handle_error(struct message_call *call, const char *code, const char *text)
 {
     const char *params[ERROR_PARAMS];
     struct store_query query = {
@@ -205,29 +237,31 @@ static void handle_error(struct message_call *call, const struct error *err)
     };
 
     fill_message_params(call, params);
-    params[MESSAGE_PARAMS] = err->sqlstate;
-    params[MESSAGE_PARAMS + 1] = err->text;
+    params[MESSAGE_PARAMS] = code;
+    params[MESSAGE_PARAMS + 1] = text;
     store_call(call->backend->env.store, &query, on_error_handled, call);
 }
 
 static void on_message_failed(struct message_call *call, const struct error *err)
 {
-    struct error copy = *err;
+    struct route_failure failure = {.connection = call->connection,
+                                    .route_key = call->route_key,
+                                    .request_id = call->request_id,
+                                    .sqlstate = err->sqlstate,
+                                    .text = err->text};
 
     if (err->status == UNAVAILABLE) {
         finish_message(call, BACKEND_ERROR);
         return;
     }
-    log_warn("route.error", "connection=%s route=%s request=%s sqlstate=%s error=%s",
-             connection_tag(call->connection), log_quote(call->route_key), call->request_id,
-             err->sqlstate, log_quote(redact_error(copy.text, err->sqlstate)));
+    log_route_failure(call->backend, &failure);
     if (err->status == LIMIT) {
         call->backend->env.metrics->route_timeouts++;
         finish_message(call, BACKEND_TIMEOUT);
         return;
     }
     call->backend->env.metrics->route_errors++;
-    handle_error(call, err);
+    handle_error(call, err->sqlstate, err->text);
 }
 
 static void on_message_handled(void *ctx, const struct error *err, const struct rows *rows)
@@ -245,20 +279,11 @@ static void on_message_handled(void *ctx, const struct error *err, const struct 
     finish_message(call, is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
 }
 
-void backend_message(struct backend *backend, const struct backend_message *message,
-                     backend_message_done *done, void *ctx)
+static struct message_call *new_call(struct backend *backend, const struct backend_message *message,
+                                     backend_message_done *done, void *ctx)
 {
     struct message_call *call = mem_alloc(sizeof(*call));
     struct connection *connection = message->connection;
-    const char *params[MESSAGE_PARAMS];
-    struct store_query query = {
-        .lane = STORE_EVENT,
-        .name = "handle_message",
-        .sql = "select " RESULT_COLUMNS " from switchboard.handle_message($1, $2, $3, $4, $5, $6,"
-               " $7, $8, $9, $10, $11)",
-        .params = params,
-        .param_count = MESSAGE_PARAMS,
-    };
 
     call->backend = backend;
     call->connection = connection;
@@ -271,13 +296,36 @@ void backend_message(struct backend *backend, const struct backend_message *mess
              (long long)connection->connected_at_ms);
     call->body = mem_strndup(message->body, message->body_len);
     call->token = mem_strdup(message->token);
-    fill_message_params(call, params);
     if (connection->in_flight++ == 0)
         connection->slot = store_pick_slot(backend->env.store);
     backend->message_calls++;
     backend->env.metrics->events_in_flight++;
-    query.slot = connection->slot;
+    return call;
+}
+
+void backend_message(struct backend *backend, const struct backend_message *message,
+                     backend_message_done *done, void *ctx)
+{
+    struct message_call *call = new_call(backend, message, done, ctx);
+    const char *params[MESSAGE_PARAMS];
+    struct store_query query = {
+        .lane = STORE_EVENT,
+        .slot = call->connection->slot,
+        .name = "handle_message",
+        .sql = "select " RESULT_COLUMNS " from switchboard.handle_message($1, $2, $3, $4, $5, $6,"
+               " $7, $8, $9, $10, $11)",
+        .params = params,
+        .param_count = MESSAGE_PARAMS,
+    };
+
+    fill_message_params(call, params);
     store_call(backend->env.store, &query, on_message_handled, call);
+}
+
+void backend_refuse(struct backend *backend, const struct backend_message *message,
+                    const struct backend_refusal *refusal, backend_message_done *done, void *ctx)
+{
+    handle_error(new_call(backend, message, done, ctx), refusal->code, refusal->text);
 }
 
 /* ---- life ---- */
@@ -311,6 +359,11 @@ void backend_free(struct backend *backend)
     disconnect_queue_free(backend->disconnects);
     free(backend->routes);
     free(backend);
+}
+
+const char *backend_routes(const struct backend *backend)
+{
+    return backend->routes;
 }
 
 void backend_set_other_nodes(struct backend *backend, size_t count)

@@ -21,6 +21,8 @@ struct connections;
 struct follower;
 struct loop;
 struct metrics;
+struct profile_settings;
+struct replays;
 struct store;
 
 struct backend_env {
@@ -29,6 +31,8 @@ struct backend_env {
     struct store *store;
     struct connections *connections;
     struct follower *follower;
+    struct replays *replays;
+    const struct profile_settings *settings; /* node.c renews them in place */
     struct metrics *metrics;
     const char *node_id;
     const char *endpoint; /* management endpoint of this node */
@@ -65,6 +69,18 @@ struct backend_message {
 };
 void backend_message(struct backend *backend, const struct backend_message *message,
                      backend_message_done *done, void *ctx);
+
+/* A message that is not to be handled: only the $error of its route's schema runs, with this code
+ * and text.  done gets BACKEND_OK when there is one. */
+struct backend_refusal {
+    const char *code; /* five characters */
+    const char *text;
+};
+void backend_refuse(struct backend *backend, const struct backend_message *message,
+                    const struct backend_refusal *refusal, backend_message_done *done, void *ctx);
+
+/* The schemas of routes, the profile last, as an array literal. */
+const char *backend_routes(const struct backend *backend);
 
 /* Kept until the database has taken it, however long that is; the connection's close_code and
  * close_reason are copied. */

@@ -18,6 +18,8 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "profile.h"
+#include "replay.h"
 #include "store.h"
 
 enum {
@@ -106,15 +108,33 @@ static void fail_unknown(struct connect_queue *queue, struct connect_request *re
     free_request(request);
 }
 
+/* The id is in the event and is needed here only. */
+static void log_connect_failure(struct backend *backend, const struct connect_request *request,
+                                const char *sqlstate, const char *text)
+{
+    static const char *const path[] = {"requestContext", "requestId"};
+    char request_id[REQUEST_ID_BYTES] = "-";
+    const char *value;
+    size_t len;
+    struct route_failure failure = {.connection = request->connection,
+                                    .route_key = "$connect",
+                                    .request_id = request_id,
+                                    .sqlstate = sqlstate ? sqlstate : "",
+                                    .text = text ? text : ""};
+
+    if (json_lookup(request->event, request->len, path, ARRAY_LEN(path), &value, &len) ==
+            JSON_LOOKUP_PLAIN &&
+        len < sizeof(request_id))
+        snprintf(request_id, sizeof(request_id), "%.*s", (int)len, value);
+    log_route_failure(backend, &failure);
+}
+
 static void fail_alone(struct connect_queue *queue, struct connect_request *request,
                        const struct error *err)
 {
-    struct error copy = *err;
     struct metrics *metrics = queue->backend->env.metrics;
 
-    log_warn("route.error", "connection=%s route=$connect sqlstate=%s error=%s",
-             connection_tag(request->connection), err->sqlstate,
-             log_quote(redact_error(copy.text, err->sqlstate)));
+    log_connect_failure(queue->backend, request, err->sqlstate, err->text);
     if (err->status == LIMIT)
         metrics->route_timeouts++;
     else
@@ -168,14 +188,8 @@ static void answer_refused(struct connect_request *request, const char *status, 
 static void answer_error(struct connect_queue *queue, struct connect_request *request,
                          const struct rows *rows, size_t row)
 {
-    const char *sqlstate = rows_text(rows, row, RESULT_TARGET);
-    char text[ERROR_TEXT_BYTES];
-
-    snprintf(text, sizeof(text), "%s",
-             rows_text(rows, row, RESULT_PAYLOAD) ? rows_text(rows, row, RESULT_PAYLOAD) : "");
-    log_warn("route.error", "connection=%s route=$connect sqlstate=%s error=%s",
-             connection_tag(request->connection), sqlstate ? sqlstate : "",
-             log_quote(redact_error(text, sqlstate ? sqlstate : "")));
+    log_connect_failure(queue->backend, request, rows_text(rows, row, RESULT_TARGET),
+                        rows_text(rows, row, RESULT_PAYLOAD));
     queue->backend->env.metrics->route_errors++;
     answer(request, 502, NULL, NULL);
 }
@@ -216,6 +230,7 @@ static void on_batch_registered(struct connect_batch *batch, const struct rows *
     for (size_t i = 0; i < batch->count; i++) {
         connection_release(batch->requests[i]->connection);
         answer(batch->requests[i], 502, NULL, NULL); /* the function forgot it */
+        replay_settle(batch->requests[i]->connection);
         free_request(batch->requests[i]);
     }
 }
@@ -295,7 +310,7 @@ static void send_batch(struct connect_queue *queue, int slot)
     queue->in_flight = batch;
     queue->in_flight_count++;
     env->metrics->register_batches++;
-    snprintf(ttl, sizeof(ttl), "%lld", (long long)env->config->connection_ttl_minutes * 60000);
+    snprintf(ttl, sizeof(ttl), "%lld", (long long)env->settings->connection_ttl_s * 1000);
     params[4] = buf_str(&events);
     store_call(env->store, &query, on_registered, batch);
     buf_done(&events);

@@ -19,6 +19,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "pgarray.h"
+#include "profile.h"
 #include "store.h"
 
 enum { LATER_MS = 250, RESTORE_ROWS = 256 };
@@ -132,6 +133,19 @@ static struct disconnect *item_of(const struct disconnect_batch *batch, const st
     return index >= 0 && (size_t)index < batch->count ? batch->items[index] : NULL;
 }
 
+static void log_disconnect_error(struct backend *backend, const struct disconnect *item,
+                                 const struct rows *rows, size_t row)
+{
+    const char *sqlstate = rows_text(rows, row, RESULT_TARGET);
+    const char *text = rows_text(rows, row, RESULT_PAYLOAD);
+    struct route_failure failure = {.route_key = "$disconnect",
+                                    .request_id = item->request_id,
+                                    .sqlstate = sqlstate ? sqlstate : "",
+                                    .text = text ? text : ""};
+
+    log_route_failure(backend, &failure);
+}
+
 static void apply_row(struct disconnect_batch *batch, const struct rows *rows, size_t row,
                       struct relay *relay)
 {
@@ -145,8 +159,9 @@ static void apply_row(struct disconnect_batch *batch, const struct rows *rows, s
         batch->items[index] = NULL;
     } else if (item && result_is(rows, row, "error")) {
         backend->env.metrics->route_errors++;
-        log_warn("route.error", "request=%s route=$disconnect sqlstate=%s", item->request_id,
-                 rows_text(rows, row, RESULT_TARGET));
+        log_disconnect_error(backend, item, rows, row);
+    } else if (item && result_is(rows, row, "audit")) {
+        log_audit(item->id, rows, row);
     } else {
         backend_apply_row(backend, NULL, rows, row, relay);
     }
@@ -258,12 +273,14 @@ static void on_touched(void *ctx, const struct error *err, const struct rows *ro
 
 static void send_touches(struct disconnect_queue *queue)
 {
+    const struct profile_settings *settings = queue->backend->env.settings;
     struct buf ids, times;
-    const char *params[2];
+    char renew[24];
+    const char *params[3];
     struct store_query query = {
         .lane = STORE_CONTROL,
         .name = "touch_connections",
-        .sql = "select switchboard.touch_connections($1, $2)",
+        .sql = "select switchboard.touch_connections($1, $2, $3)",
         .params = params,
         .param_count = ARRAY_LEN(params),
     };
@@ -280,6 +297,9 @@ static void send_touches(struct disconnect_queue *queue)
     pgarray_end(&times);
     params[0] = buf_str(&ids);
     params[1] = buf_str(&times);
+    snprintf(renew, sizeof(renew), "%lld",
+             settings->renew_ttl ? (long long)settings->connection_ttl_s * 1000 : 0);
+    params[2] = renew;
     queue->touch_count = 0;
     queue->is_touch_busy = true;
     store_call(queue->backend->env.store, &query, on_touched, queue);
@@ -360,8 +380,7 @@ static void send_restore(struct backend *backend, struct buf *list)
     };
 
     json_close(list, ']');
-    snprintf(ttl, sizeof(ttl), "%lld",
-             (long long)backend->env.config->connection_ttl_minutes * 60000);
+    snprintf(ttl, sizeof(ttl), "%lld", (long long)backend->env.settings->connection_ttl_s * 1000);
     params[3] = buf_str(list);
     store_call(backend->env.store, &query, on_restored, backend);
     buf_clear(list);

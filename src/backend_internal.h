@@ -42,8 +42,22 @@ void relay_send(struct relay *relay, struct backend *backend); /* and frees */
 void backend_apply_row(struct backend *backend, struct connection *origin, const struct rows *rows,
                        size_t row, struct relay *relay);
 
+/* A row of kind audit: a line of the log. */
+void log_audit(const char *connection_id, const struct rows *rows, size_t row);
+
 /* True when the row's kind is that word. */
 bool result_is(const struct rows *rows, size_t row, const char *kind);
+
+/* An event whose route raised an error: one line in the log, with the function that handles this
+ * route key now.  It comes when the database has said which that is. */
+struct route_failure {
+    const struct connection *connection; /* NULL: it is gone */
+    const char *route_key;
+    const char *request_id; /* NULL when there is none to tell */
+    const char *sqlstate;
+    const char *text; /* of the error */
+};
+void log_route_failure(struct backend *backend, const struct route_failure *failure);
 
 /* Error texts of class 22 (data exceptions) quote the data: what stands between double quotes is
  * replaced, so that a message body never reaches the log.  Borrowed: text itself is changed. */

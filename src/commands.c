@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "commands.h"
+#include "commands_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin_client.h"
-#include "buf.h"
 #include "config.h"
+#include "http_client.h"
 #include "json.h"
 #include "log.h"
 #include "migrate.h"
-#include "pg.h"
 #include "serve.h"
 
 enum {
-    OUTPUT_BYTES = 64 * 1024 * 1024, /* connections prints page by page */
-    CLEANUP_LIMIT = 1000000,         /* batches; a cleanup that never ends is a bug, not work */
+    CLEANUP_LIMIT = 1000000, /* batches; a cleanup that never ends is a bug, not work */
     PARTITION_DAYS_AHEAD = 7,
     PAGE_ROWS = 1000,
     HEALTH_TIMEOUT_MS = 5000,
     HEALTH_ANSWER_BYTES = 65536,
-    MAX_POSITIONALS = 1
-};
-
-/* A command line, taken apart. */
-struct invocation {
-    const struct config *config;
-    const char *argument; /* what follows the command, or NULL */
-    bool is_json;
-    bool is_markdown;
+    USAGE_WIDTH = 32
 };
 
 struct command {
@@ -38,19 +27,21 @@ struct command {
     const char *usage; /* what may follow it */
     const char *help;
     int (*run)(const struct invocation *invocation);
-    bool needs_argument;
-    bool may_have_argument;
+    int arguments_least;
+    int arguments_most;
     bool has_json;
     bool has_markdown;
+    bool has_targets; /* --user, --topic, --all */
+    bool has_claims;  /* --claims, --ttl, --alg */
 };
 
-static int fail_command(const struct error *err)
+int fail_command(const struct error *err)
 {
     fprintf(stderr, "switchboard: %s\n", err->text);
     return EXIT_FAILED;
 }
 
-static void print(struct buf *out)
+void print(struct buf *out)
 {
     fputs(buf_str(out), stdout);
     buf_done(out);
@@ -67,7 +58,7 @@ static int run_config(const struct invocation *invocation)
 {
     struct buf out;
 
-    buf_init(&out, OUTPUT_BYTES);
+    buf_init(&out, COMMAND_OUTPUT_BYTES);
     config_print(invocation->config,
                  invocation->is_markdown ? CONFIG_MARKDOWN
                  : invocation->is_json   ? CONFIG_JSON
@@ -85,7 +76,7 @@ static int run_version(const struct invocation *invocation)
 }
 
 /* What listens everywhere is asked on loopback; an IPv6 address stands in brackets in a URL. */
-static void write_admin_url(const struct config *config, const char *path, struct buf *url)
+void write_admin_url(const struct config *config, const char *path, struct buf *url)
 {
     const char *address = config->admin_address;
 
@@ -100,6 +91,7 @@ static void write_admin_url(const struct config *config, const char *path, struc
 static int run_health(const struct invocation *invocation)
 {
     struct error err = {0};
+    struct http_client_request request = {.is_local = true, .timeout_ms = HEALTH_TIMEOUT_MS};
     struct buf url, answer;
     long http_status = 0;
     enum status st;
@@ -107,11 +99,11 @@ static int run_health(const struct invocation *invocation)
     buf_init(&url, 1024);
     buf_init(&answer, HEALTH_ANSWER_BYTES);
     write_admin_url(invocation->config, "/ready", &url);
-    st = admin_client_setup(&err);
+    request.url = buf_str(&url);
+    st = http_client_setup(&err);
     if (st == OK) {
-        st = admin_client_request(buf_str(&url), NULL, HEALTH_TIMEOUT_MS, &answer, &http_status,
-                                  &err);
-        admin_client_done();
+        st = http_client_request(&request, &answer, &http_status, &err);
+        http_client_done();
     }
     buf_done(&url);
     if (st == OK)
@@ -124,19 +116,21 @@ static int run_health(const struct invocation *invocation)
 
 /* ---- with a database ---- */
 
-static enum status open_database(const struct config *config, struct pg **out, struct error *err)
+enum status open_database(const struct config *config, struct pg **out, struct error *err)
 {
     return pg_open(config->database_url, config->database_connect_timeout_ms, out, err);
 }
 
 static int run_migrate(const struct invocation *invocation)
 {
-    bool is_status = invocation->argument != NULL;
+    bool is_status = invocation->arguments[0] != NULL;
     struct error err = {0};
     struct buf report;
     enum status st;
 
-    buf_init(&report, OUTPUT_BYTES);
+    if (is_status && strcmp(invocation->arguments[0], "status") != 0)
+        return fail_usage("migrate takes \"status\" or nothing");
+    buf_init(&report, COMMAND_OUTPUT_BYTES);
     if (is_status)
         st = migrate_status(invocation->config, invocation->is_json, &report, &err);
     else
@@ -183,15 +177,21 @@ static enum status maintain_partitions(struct pg *pg, const struct config *confi
 {
     char ahead[24];
     char days[24];
-    const char *params[] = {ahead, days};
+    const char *params[] = {ahead, days, config->routes, config->profile};
     struct rows *rows = NULL;
     enum status st;
 
     snprintf(ahead, sizeof(ahead), "%d", PARTITION_DAYS_AHEAD);
     snprintf(days, sizeof(days), "%" PRId64, config->message_retention_days);
+    /* 0 is the profile's, as in profile.h. */
     st = pg_query(pg,
                   "select created, dropped"
-                  " from switchboard.maintain_partitions($1::integer, $2::integer)",
+                  "  from switchboard.maintain_partitions($1::integer, coalesce("
+                  "           nullif($2::integer, 0),"
+                  "           (switchboard.profile_settings("
+                  "                regexp_split_to_array(btrim($3), '[[:space:],]+') || $4::text)"
+                  "            ->> 'message_retention_days')::integer,"
+                  "           30))",
                   params, ARRAY_LEN(params), &rows, err);
     if (st != OK)
         return st;
@@ -212,7 +212,7 @@ static void print_counts(const struct cleanup_counts *counts, bool is_json)
                counts->dropped);
         return;
     }
-    buf_init(&out, OUTPUT_BYTES);
+    buf_init(&out, COMMAND_OUTPUT_BYTES);
     json_open(&out, NULL, '{');
     json_int(&out, "expired", counts->expired);
     json_int(&out, "orphaned", counts->orphaned);
@@ -251,7 +251,7 @@ static void print_verified(const char *email, bool is_delivered, bool is_json)
         puts(is_delivered ? "delivered" : "nobody was waiting for this address");
         return;
     }
-    buf_init(&out, OUTPUT_BYTES);
+    buf_init(&out, COMMAND_OUTPUT_BYTES);
     json_open(&out, NULL, '{');
     json_str(&out, "email", email);
     json_bool(&out, "delivered", is_delivered);
@@ -262,7 +262,7 @@ static void print_verified(const char *email, bool is_delivered, bool is_json)
 
 static int run_verify_email(const struct invocation *invocation)
 {
-    const char *params[] = {invocation->argument};
+    const char *params[] = {invocation->arguments[0]};
     struct error err = {0};
     struct rows *rows = NULL;
     struct pg *pg = NULL;
@@ -278,7 +278,7 @@ static int run_verify_email(const struct invocation *invocation)
         return fail_command(&err);
     is_delivered = rows_bool(rows, 0, 0);
     pg_rows_free(rows);
-    print_verified(invocation->argument, is_delivered, invocation->is_json);
+    print_verified(invocation->arguments[0], is_delivered, invocation->is_json);
     return EXIT_OK; /* nobody waiting is an answer, not a failure */
 }
 
@@ -368,7 +368,7 @@ static const struct command commands[] = {
      .run = run_serve},
     {.name = "migrate",
      .usage = "[status [--json]]",
-     .may_have_argument = true,
+     .arguments_most = 1,
      .has_json = true,
      .help = "brings the database up to date, or says what is missing",
      .run = run_migrate},
@@ -379,7 +379,8 @@ static const struct command commands[] = {
      .run = run_cleanup},
     {.name = "verify-email",
      .usage = "<address> [--json]",
-     .needs_argument = true,
+     .arguments_least = 1,
+     .arguments_most = 1,
      .has_json = true,
      .help = "tells who waits for that address; fails when nobody does",
      .run = run_verify_email},
@@ -388,6 +389,39 @@ static const struct command commands[] = {
      .has_json = true,
      .help = "lists the live connections of all nodes",
      .run = run_connections},
+    {.name = "send",
+     .usage = "<connection>|--user <id>|--topic <topic>|--all <text> [--json]",
+     .arguments_least = 1,
+     .arguments_most = 2,
+     .has_json = true,
+     .has_targets = true,
+     .help = "sends to a connection, a user, a topic or everybody; fails when nobody is there",
+     .run = run_send},
+    {.name = "publish",
+     .usage = "<topic> <payload> [--json]",
+     .arguments_least = 2,
+     .arguments_most = 2,
+     .has_json = true,
+     .help = "publishes JSON to a topic",
+     .run = run_publish},
+    {.name = "broadcast",
+     .usage = "<payload> [--json]",
+     .arguments_least = 1,
+     .arguments_most = 1,
+     .has_json = true,
+     .help = "publishes JSON to every connection",
+     .run = run_broadcast},
+    {.name = "routes",
+     .usage = "[--json]",
+     .has_json = true,
+     .help = "lists what handles what, and from which schema",
+     .run = run_routes},
+    {.name = "token",
+     .usage = "--claims <object> [--ttl <seconds>] [--alg HS256|HS384|HS512] [--json]",
+     .has_json = true,
+     .has_claims = true,
+     .help = "makes a token for tests, signed with jwt_secret",
+     .run = run_token},
     {.name = "config",
      .usage = "[--json|--markdown]",
      .has_json = true,
@@ -410,15 +444,18 @@ static void print_help(FILE *out)
           "usage: switchboard <command> [settings]\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        char usage[64];
+        char usage[128];
 
         snprintf(usage, sizeof(usage), "%s %s", commands[i].name, commands[i].usage);
-        fprintf(out, "  %-32s %s\n", usage, commands[i].help);
+        fprintf(out, "  %-*s", USAGE_WIDTH, usage);
+        if (strlen(usage) > USAGE_WIDTH) /* has a line of its own */
+            fprintf(out, "\n  %*s", USAGE_WIDTH, "");
+        fprintf(out, " %s\n", commands[i].help);
     }
     fputs("\nSettings, also as environment variables (--max-frame-bytes is "
           "SWITCHBOARD_MAX_FRAME_BYTES):\n",
           out);
-    buf_init(&settings, OUTPUT_BYTES);
+    buf_init(&settings, COMMAND_OUTPUT_BYTES);
     config_print(NULL, CONFIG_HELP, &settings);
     fputs(buf_str(&settings), out);
     buf_done(&settings);
@@ -434,7 +471,7 @@ static int run_help(const struct invocation *invocation)
 
 /* ---- command lines ---- */
 
-static int fail_usage(const char *text)
+int fail_usage(const char *text)
 {
     fprintf(stderr, "switchboard: %s; try: switchboard help\n", text);
     return EXIT_USAGE;
@@ -444,16 +481,64 @@ static int fail_usage(const char *text)
 static bool take_flag(int *argc, char **argv, const char *flag)
 {
     bool is_found = false;
+    bool is_behind_end = false; /* of flags: "--" */
     int kept = 0;
 
     for (int i = 0; i < *argc; i++) {
-        if (strcmp(argv[i], flag) == 0)
+        if (strcmp(argv[i], flag) == 0 && !is_behind_end)
             is_found = true;
         else
             argv[kept++] = argv[i];
+        is_behind_end = is_behind_end || strcmp(argv[i], "--") == 0;
     }
     *argc = kept;
     return is_found;
+}
+
+/* Removes an option and its value, which is behind "=" or the next argument.  False when the value
+ * is missing; *value stays NULL when the option is. */
+static bool take_option(int *argc, char **argv, const char *option, const char **value)
+{
+    size_t len = strlen(option);
+    int kept = 0;
+
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (i < *argc)
+                argv[kept++] = argv[i++];
+        } else if (strncmp(argv[i], option, len) != 0 || (argv[i][len] && argv[i][len] != '=')) {
+            argv[kept++] = argv[i];
+        } else if (argv[i][len] == '=') {
+            *value = argv[i] + len + 1;
+        } else if (i + 1 < *argc) {
+            *value = argv[++i];
+        } else {
+            return false;
+        }
+    }
+    *argc = kept;
+    return true;
+}
+
+/* What is no setting.  The option whose value is missing, or NULL. */
+static const char *take_options(int *argc, char **argv, struct invocation *invocation)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } options[] = {
+        {"--user", &invocation->user},     {"--topic", &invocation->topic},
+        {"--claims", &invocation->claims}, {"--ttl", &invocation->ttl},
+        {"--alg", &invocation->alg},
+    };
+
+    invocation->is_json = take_flag(argc, argv, "--json");
+    invocation->is_markdown = take_flag(argc, argv, "--markdown");
+    invocation->is_all = take_flag(argc, argv, "--all");
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (!take_option(argc, argv, options[i].name, options[i].value))
+            return options[i].name;
+    return NULL;
 }
 
 static const struct command *find_command(const char *name)
@@ -479,19 +564,21 @@ static void set_up_log(const struct config *config)
 static const char *check_arguments(const struct command *command,
                                    const struct invocation *invocation, int count)
 {
-    bool takes_one = command->needs_argument || command->may_have_argument;
+    bool has_target = invocation->user || invocation->topic || invocation->is_all;
+    bool has_claims = invocation->claims || invocation->ttl || invocation->alg;
 
-    if (count > (takes_one ? MAX_POSITIONALS : 0))
+    if (count > command->arguments_most)
         return "too many arguments";
-    if (command->needs_argument && !invocation->argument)
+    if (count < command->arguments_least)
         return "an argument is missing";
-    if (command->may_have_argument && invocation->argument &&
-        strcmp(invocation->argument, "status") != 0)
-        return "migrate takes \"status\" or nothing";
     if (invocation->is_json && !command->has_json)
         return "this command has no --json";
     if (invocation->is_markdown && !command->has_markdown)
         return "this command has no --markdown";
+    if (has_target && !command->has_targets)
+        return "this command has no --user, --topic or --all";
+    if (has_claims && !command->has_claims)
+        return "this command has no --claims, --ttl or --alg";
     return NULL;
 }
 
@@ -509,7 +596,8 @@ static int run_command(const struct config *config, struct invocation *invocatio
         return fail_usage(unknown);
     }
     invocation->config = config;
-    invocation->argument = argc > 1 ? argv[1] : NULL;
+    for (int i = 1; i < argc && i <= COMMAND_MAX_ARGUMENTS; i++)
+        invocation->arguments[i - 1] = argv[i];
     wrong = check_arguments(command, invocation, argc - 1);
     if (wrong)
         return fail_usage(wrong);
@@ -528,14 +616,18 @@ int commands_run(int argc, char **argv)
     struct invocation invocation = {0};
     struct config config = {0};
     struct error err = {0};
+    const char *bare;
     int code;
 
     if (take_flag(&argc, argv, "--help") || take_flag(&argc, argv, "-h"))
         return run_help(&invocation);
     if (take_flag(&argc, argv, "--version"))
         return run_version(&invocation);
-    invocation.is_json = take_flag(&argc, argv, "--json");
-    invocation.is_markdown = take_flag(&argc, argv, "--markdown");
+    bare = take_options(&argc, argv, &invocation);
+    if (bare) {
+        snprintf(err.text, sizeof(err.text), "%s needs a value", bare);
+        return fail_usage(err.text);
+    }
     if (argc == 0) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -78,7 +78,7 @@ static const struct setting settings[] = {
     TEXT(routes, "", "schemas whose routes go in front of the profile's, separated by commas"),
     TEXT(route_selection_expression, "", "such as $request.body.action; empty: the profile's own"),
 
-    INTEGER(connection_ttl_minutes, "120", 1, 525600, "after which a connection's row expires"),
+    INTEGER(connection_ttl_minutes, "0", 0, 525600, "after which a connection's row expires; 0: the profile's, or 120"),
     INTEGER(max_connections, "100000", 1, 10000000, "open connections; past it handshakes get 503"),
     INTEGER(max_pending_handshakes, "20000", 1, 1000000, "handshakes under way at a time"),
     INTEGER(handshake_timeout_ms, "10000", 10, 10 * MINUTE_MS, "to receive the head of a request"),
@@ -89,6 +89,7 @@ static const struct setting settings[] = {
     INTEGER(max_pending_messages, "64", 1, 100000, "messages of a connection that wait for their route"),
     INTEGER(idle_timeout_ms, "600000", 50, DAY_MS, "without a message or ping, after which a connection is closed"),
     INTEGER(max_connection_ms, "7200000", 50, 30 * (int64_t)DAY_MS, "age at which a connection is closed"),
+    INTEGER(ping_interval_ms, "0", 0, DAY_MS, "after which a client that was not heard of is pinged; 0: the profile's, or never"),
     INTEGER(close_timeout_ms, "5000", 10, 10 * MINUTE_MS, "for a client to answer a close frame"),
     INTEGER(touch_interval_ms, "1000", 10, HOUR_MS, "between two writes of a connection's last activity"),
 
@@ -97,13 +98,25 @@ static const struct setting settings[] = {
     INTEGER(cleanup_interval_s, "900", 0, 86400, "between two runs of the cleanup; 0: never"),
     INTEGER(cleanup_batch, "1000", 1, 100000, "rows that the cleanup handles in one transaction"),
     INTEGER(inactive_retention_days, "7", 0, 36500, "inactive connections are deleted after that"),
-    INTEGER(message_retention_days, "30", 1, 36500, "messages of the log are deleted after that"),
+    INTEGER(message_retention_days, "0", 0, 36500, "messages of the log are deleted after that; 0: the profile's, or 30"),
+
+    TEXT(rate_limit_connection, "", "messages of one connection, such as 10/s:20 (rate and burst); empty: the profile's; off: none"),
+    TEXT(rate_limit_user, "", "the same for all connections of a user together"),
+    TEXT(rate_limit_routes, "", "the same for single routes: chat=100/s:200,typing=50/s"),
+    TEXT(rate_limit_stage, "", "the same for all handshakes and messages together, on this node"),
+    INTEGER(max_deliveries, "10000", 1, 1000000, "rows that a route may return"),
 
     SECRET(jwt_secret, "key of HS256, HS384 and HS512 tokens; empty: such tokens are refused"),
     TEXT(jwt_public_key_file, "", "PEM file for RS256 and ES256 tokens; empty: such tokens are refused"),
     TEXT(jwt_issuer, "", "the iss that tokens must have; empty: any"),
     TEXT(jwt_audience, "", "the aud that tokens must have; empty: any"),
     INTEGER(jwt_leeway_s, "30", 0, 3600, "by which clocks may differ when a token expires"),
+    TEXT(jwt_jwks_file, "", "file with a JSON Web Key Set for RS256 and ES256 tokens; read again when it changes"),
+    TEXT(jwt_jwks_url, "", "URL of such a set, http or https; fetched again for a key id that is not known"),
+    INTEGER(jwt_jwks_cache_s, "300", 1, 604800, "for which a fetched set is used without asking again"),
+    CHOICE(auth, "", "off optional required", "token of a handshake; empty: the profile's own"),
+    CHOICE(token_expiry_closes, "on", "on off", "whether a connection is closed when its token expires"),
+    CHOICE(demo_tokens, "off", "on off", "whether tokens that begin with valid_ are good, unchecked; never in production"),
 
     CHOICE(log_level, "info", "debug info warn error", "what is logged"),
     CHOICE(log_format, "logfmt", "logfmt json", "how it is logged"),
@@ -197,7 +210,8 @@ static enum status set_value(struct config *config, const struct setting *settin
         return fail(err, INVALID,
                     "%s: \"%.100s\" is not 1 to 128 letters, digits, hyphens and underscores",
                     source, value);
-    if (setting->kind == KIND_CHOICE && !is_choice(setting->choices, value))
+    if (setting->kind == KIND_CHOICE && strcmp(value, setting->fallback) != 0 &&
+        !is_choice(setting->choices, value))
         return fail(err, INVALID, "%s: \"%.100s\" is none of: %s", source, value, setting->choices);
     text = text_of(config, setting);
     free(*text);
@@ -413,7 +427,7 @@ static void print_help(struct buf *out)
             add_allowed(out, setting);
             if (setting->kind == KIND_INTEGER || setting->kind == KIND_CHOICE)
                 buf_adds(out, "; ");
-            buf_addf(out, "default %s)", setting->fallback);
+            buf_addf(out, "default %s)", *setting->fallback ? setting->fallback : "empty");
         }
         buf_addc(out, '\n');
     }

@@ -41,7 +41,7 @@ struct config {
     char *route_selection_expression; /* default "" = the profile's own */
 
     /* connections */
-    int64_t connection_ttl_minutes; /* default 120 */
+    int64_t connection_ttl_minutes; /* default 0 = the profile's, else 120 */
     int64_t max_connections;        /* default 100000 */
     int64_t max_pending_handshakes; /* default 20000 */
     int64_t handshake_timeout_ms;   /* to receive the request head, default 10000 */
@@ -52,6 +52,7 @@ struct config {
     int64_t max_pending_messages;   /* events of one connection in flight, default 64 */
     int64_t idle_timeout_ms;        /* default 600000 */
     int64_t max_connection_ms;      /* default 7200000 */
+    int64_t ping_interval_ms;       /* of pings to quiet clients; default 0 = the profile's */
     int64_t close_timeout_ms;       /* for the peer to answer our close frame, default 5000 */
     int64_t touch_interval_ms;      /* default 1000 */
 
@@ -61,7 +62,14 @@ struct config {
     int64_t cleanup_interval_s; /* default 900; 0 = never */
     int64_t cleanup_batch;      /* rows per transaction, default 1000 */
     int64_t inactive_retention_days; /* default 7 */
-    int64_t message_retention_days;  /* default 30 */
+    int64_t message_retention_days;  /* default 0 = the profile's, else 30 */
+
+    /* limits: "10/s:20" is rate and burst, "" = the profile's, "off" = none */
+    char *rate_limit_connection; /* messages of a connection */
+    char *rate_limit_user;       /* messages of a user's connections together */
+    char *rate_limit_routes;     /* of a route: "chat=100/s:200,typing=50/s" */
+    char *rate_limit_stage;      /* handshakes and messages of all together */
+    int64_t max_deliveries;      /* rows that a route may return, default 10000 */
 
     /* tokens */
     char *jwt_secret;          /* secret; HS256/384/512 */
@@ -69,6 +77,12 @@ struct config {
     char *jwt_issuer;
     char *jwt_audience;
     int64_t jwt_leeway_s; /* default 30 */
+    char *jwt_jwks_file;  /* JWKS; RS256, ES256; read again when it changes */
+    char *jwt_jwks_url;
+    int64_t jwt_jwks_cache_s;  /* default 300 */
+    char *auth;                /* "" = the profile's; off optional required */
+    char *token_expiry_closes; /* on off; default on */
+    char *demo_tokens;         /* on off; default off */
 
     /* people */
     char *log_level;             /* debug info warn error; default info */

@@ -72,7 +72,7 @@ struct connection *connection_create(struct connections *connections)
     id_mint_connection(connection->id);
     connection->ordinal = ++connections->ordinals;
     connection->slot = -1;
-    connection->is_held = true;
+    connection->is_greeting = true;
     connection->connected_at_ms = clock_unix_ms();
     connection->last_activity_ms = connection->connected_at_ms;
     connection->opened_mono_ms = clock_mono_ms();
@@ -171,6 +171,22 @@ bool connection_unsubscribe(struct connections *connections, struct connection *
     return true;
 }
 
+bool connection_is_subscribed(const struct connection *connection, const char *topic)
+{
+    for (const struct membership *m = connection->memberships; m; m = m->connection_next)
+        if (strcmp(m->topic->name, topic) == 0)
+            return true;
+    return false;
+}
+
+const char *connection_user_id(const struct connection *connection)
+{
+    for (const struct membership *m = connection->memberships; m; m = m->connection_next)
+        if (strncmp(m->topic->name, "user:", 5) == 0)
+            return m->topic->name + 5;
+    return NULL;
+}
+
 size_t topic_count(const struct connections *connections, const char *topic)
 {
     const struct topic *found = find_topic(connections, topic);
@@ -216,9 +232,9 @@ void connection_free(struct connections *connections, struct connection *connect
     HASH_DEL(connections->by_id, entry);
     connections->count--;
     buf_done(&connection->out);
-    if (connection->held)
-        buf_done(connection->held);
-    free(connection->held);
+    if (connection->after_greeting)
+        buf_done(connection->after_greeting);
+    free(connection->after_greeting);
     free(connection->source_ip);
     free(connection->user_agent);
     free(connection->domain_name);
@@ -296,6 +312,24 @@ void frame_write_text(struct buf *out, const char *text, size_t len)
     buf_add(out, text, len);
 }
 
+void frame_write_seq(struct buf *out, int64_t seq, const char *text, size_t len)
+{
+    struct buf payload;
+
+    buf_init(&payload, SIZE_MAX);
+    buf_addf(&payload, "{\"seq\":%lld", (long long)seq);
+    if (len >= 2 && text[0] == '{') {
+        buf_adds(&payload, text[1] == '}' ? "" : ",");
+        buf_add(&payload, text + 1, len - 1);
+    } else {
+        buf_adds(&payload, ",\"data\":");
+        buf_add(&payload, text, len);
+        buf_addc(&payload, '}');
+    }
+    frame_write_text(out, payload.data, payload.len);
+    buf_done(&payload);
+}
+
 static void announce_output(struct connection *connection)
 {
     if (connection->is_output_pending || !connection->socket_ops)
@@ -320,13 +354,13 @@ static enum status close_slow(struct connection *connection)
 /* Where it goes now; while $connect runs that is not yet the socket's queue. */
 static struct buf *queue_of(struct connection *connection)
 {
-    if (!connection->is_held)
+    if (!connection->is_greeting)
         return &connection->out;
-    if (!connection->held) {
-        connection->held = mem_alloc(sizeof(*connection->held));
-        buf_init(connection->held, connection->out.limit);
+    if (!connection->after_greeting) {
+        connection->after_greeting = mem_alloc(sizeof(*connection->after_greeting));
+        buf_init(connection->after_greeting, connection->out.limit);
     }
-    return connection->held;
+    return connection->after_greeting;
 }
 
 /* A frame in two parts: its header may be one of its own. */
@@ -366,16 +400,28 @@ enum status connection_send_greeting(struct connection *connection, const char *
 
 void connection_release(struct connection *connection)
 {
-    struct buf *held = connection->held;
+    struct buf *waiting = connection->after_greeting;
 
-    connection->is_held = false;
-    connection->held = NULL;
-    if (!held)
+    connection->is_greeting = false;
+    connection->after_greeting = NULL;
+    if (!waiting)
         return;
-    if (connection_send_frame(connection, held->data, held->len) != OK)
-        buf_clear(held); /* it is closing: whoever closed it has said why */
-    buf_done(held);
-    free(held);
+    if (connection_send_frame(connection, waiting->data, waiting->len) != OK)
+        buf_clear(waiting); /* it is closing: whoever closed it has said why */
+    buf_done(waiting);
+    free(waiting);
+}
+
+void connection_ping(struct connection *connection)
+{
+    /* FIN, opcode 9, two bytes: libwebsockets keeps an empty pong to itself. */
+    static const char frame[4] = {(char)0x89, 2, 's', 'b'};
+    struct buf *out = &connection->out;
+
+    if (is_closing(connection) || out->len + sizeof(frame) > out->limit)
+        return;
+    buf_add(out, frame, sizeof(frame));
+    announce_output(connection);
 }
 
 void connection_close(struct connection *connection, int code, const char *reason)

@@ -13,10 +13,13 @@
 
 #include "buf.h"
 #include "event.h"
+#include "rate_limit.h"
 
 struct connections;
 struct connection;
+struct message;
 struct membership;
+struct replay;
 
 enum connection_state {
     CONNECTION_OPENING, /* $connect runs; the handshake is held */
@@ -43,25 +46,32 @@ struct connection {
     enum connection_state state; /* changed by connection_set_state only */
     uint32_t ordinal;            /* c-<ordinal> in logs */
     uint32_t in_flight;          /* message events that the backend has not answered */
+    uint32_t held_count;         /* messages that wait for the keys of a token in one of them: */
+    struct message *held;        /* gateway.c's list */
     int slot;                    /* the database slot of those, while in_flight > 0 */
     int64_t connected_at_ms;     /* Unix */
     int64_t last_activity_ms;    /* Unix; a message either way; what touch writes */
     int64_t last_seen_mono_ms;   /* the same and pings, pongs; monotonic, for the idle timer */
     int64_t opened_mono_ms;
+    int64_t token_expires_mono_ms; /* 0: never */
+    int64_t last_ping_mono_ms;     /* of ours; 0 when there was none */
     char *source_ip;
     char *user_agent; /* NULL when none */
     char *domain_name;
     struct buf out; /* framed bytes not yet given to the socket; limit: max_queue_bytes */
     int close_code; /* what our close frame carries, and what $disconnect reports */
     char close_reason[CLOSE_REASON_BYTES];
-    struct buf *held;       /* sent to it while $connect runs: goes behind the greeting; or NULL */
-    bool is_held;           /* until connection_release() */
-    bool has_close;         /* a close frame is to be sent after `out` */
-    bool is_output_pending; /* on_output was called, the flush has not happened */
-    bool is_paused;         /* on_flow(false) was called */
+    struct buf *after_greeting;          /* sent to it while $connect runs; or NULL */
+    bool is_greeting;                    /* until connection_release() */
+    bool has_close;                      /* a close frame is to be sent after `out` */
+    bool is_output_pending;              /* on_output was called, the flush has not happened */
+    bool is_paused;                      /* on_flow(false) was called */
     const struct socket_ops *socket_ops; /* NULL until adopted */
     void *socket;                        /* websocket.c's */
     struct membership *memberships;      /* connections.c's */
+    struct replay *replay;               /* replay.c's; NULL when nothing is replayed */
+    bool wants_seq;                      /* published messages carry seq */
+    struct rate_bucket rate;             /* its messages */
     struct connection *all_prev, *all_next;
     struct connection *ended_next;  /* gateway.c's list */
     struct connection *touch_next;  /* gateway_clock.c's list, */
@@ -93,6 +103,9 @@ bool connection_subscribe(struct connections *connections, struct connection *co
                           const char *topic);
 bool connection_unsubscribe(struct connections *connections, struct connection *connection,
                             const char *topic);
+bool connection_is_subscribed(const struct connection *connection, const char *topic);
+/* The user whose topic ("user:<id>") it is in, or NULL; borrowed until it leaves. */
+const char *connection_user_id(const struct connection *connection);
 size_t topic_count(const struct connections *connections, const char *topic);
 /* Calls fn for every member; fn may unsubscribe or close the one it is given. */
 typedef void connection_fn(void *ctx, struct connection *connection);
@@ -114,6 +127,13 @@ enum status connection_send_greeting(struct connection *connection, const char *
 void connection_release(struct connection *connection);
 /* Writes a text frame's bytes. */
 void frame_write_text(struct buf *out, const char *text, size_t len);
+
+/* The same with seq: an object gets it as its first member, anything else becomes
+ * {"seq":N,"data":...}.  text is JSON as PostgreSQL writes jsonb. */
+void frame_write_seq(struct buf *out, int64_t seq, const char *text, size_t len);
+
+/* Queues a ping; nothing when it is closing or its queue is full. */
+void connection_ping(struct connection *connection);
 
 /* Starts closing: what is queued goes out, then a close frame.  The first code and reason stay.
  * Does nothing when it is closing or closed already. */

@@ -7,6 +7,7 @@
 #include "connections.h"
 #include "json.h"
 #include "metrics.h"
+#include "replay.h"
 
 static const char *const kind_names[] = {
     [DELIVERY_REPLY] = "reply", [DELIVERY_CONNECTION] = "connection",
@@ -33,22 +34,43 @@ const char *delivery_kind_name(enum delivery_kind kind)
 /* A message on its way to several connections, framed once. */
 struct fan_out {
     const struct delivery_context *context;
-    const char *except;
+    const struct delivery *delivery;
     struct buf frame;
+    struct buf numbered; /* the same with seq; empty until somebody wants it */
     size_t reached;
     bool is_reply;
 };
+
+/* What this connection is to get; NULL when its replay sees to it. */
+static const struct buf *choose_frame(struct fan_out *out, struct connection *connection)
+{
+    const struct delivery *delivery = out->delivery;
+    const struct buf *numbered = &out->numbered;
+
+    if (delivery->seq == 0 || !connection->wants_seq)
+        return &out->frame;
+    if (numbered->len == 0)
+        frame_write_seq(&out->numbered, delivery->seq, delivery->payload, delivery->payload_len);
+    if (delivery->kind == DELIVERY_TOPIC &&
+        replay_holds(connection, delivery->target, delivery->seq, numbered->data, numbered->len))
+        return NULL;
+    return numbered;
+}
 
 static void send_frame(void *ctx, struct connection *connection)
 {
     struct fan_out *out = ctx;
     struct metrics *metrics = out->context->metrics;
+    const struct buf *frame;
     enum status st;
 
-    if (out->except && strcmp(connection->id, out->except) == 0)
+    if (out->delivery->except && strcmp(connection->id, out->delivery->except) == 0)
         return;
-    st = out->is_reply ? connection_send_greeting(connection, out->frame.data, out->frame.len)
-                       : connection_send_frame(connection, out->frame.data, out->frame.len);
+    frame = choose_frame(out, connection);
+    if (!frame)
+        return;
+    st = out->is_reply ? connection_send_greeting(connection, frame->data, frame->len)
+                       : connection_send_frame(connection, frame->data, frame->len);
     switch (st) {
     case OK:
         out->reached++;
@@ -131,12 +153,13 @@ static struct connection *find_target(const struct delivery_context *context,
 size_t deliver(const struct delivery_context *context, struct connection *origin,
                const struct delivery *delivery)
 {
-    struct fan_out out = {.context = context, .except = delivery->except};
+    struct fan_out out = {.context = context, .delivery = delivery};
     const char *target = delivery->target ? delivery->target : "";
 
     if (delivery->kind == DELIVERY_CLOSE)
         return close_one(find_target(context, origin, delivery), delivery);
     buf_init(&out.frame, SIZE_MAX); /* the payload is one PostgreSQL field: bounded already */
+    buf_init(&out.numbered, SIZE_MAX);
     frame_write_text(&out.frame, delivery->payload ? delivery->payload : "", delivery->payload_len);
     switch (delivery->kind) {
     case DELIVERY_REPLY:
@@ -159,6 +182,7 @@ size_t deliver(const struct delivery_context *context, struct connection *origin
         break;
     }
     buf_done(&out.frame);
+    buf_done(&out.numbered);
     return out.reached;
 }
 

@@ -25,6 +25,7 @@ struct delivery {
     const char *payload;
     size_t payload_len;
     const char *except; /* a connection id that does not get it, or NULL */
+    int64_t seq;        /* of a message in the log; 0: ephemeral, or not to be numbered */
 };
 
 /* False when the word is none of reply connection user topic all close. */

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "replay.h"
 #include "store.h"
 
 enum { FOLLOW_ROWS = 500 };
@@ -24,6 +25,7 @@ struct follower {
     const struct config *config;
     struct store *store;
     struct metrics *metrics;
+    struct replays *replays;
     struct delivery_context delivery;
     char *own_sender; /* "node:<id>": what this node relayed, it has delivered itself already */
     int64_t seq;      /* the last row that was applied */
@@ -49,10 +51,21 @@ static void apply_membership(struct follower *follower, const char *kind, const 
 
     if (!connection || !topic)
         return;
-    if (strcmp(kind, "subscribe") == 0)
+    if (strcmp(kind, "subscribe") == 0) {
         (void)connection_subscribe(connections, connection, topic);
-    else
-        (void)connection_unsubscribe(connections, connection, topic);
+        return;
+    }
+    replay_leave(connection, topic);
+    (void)connection_unsubscribe(connections, connection, topic);
+}
+
+/* What publish() and its kin wrote: no relayed ephemeral delivery, no text of the management API
+ * (which need not be JSON). */
+static bool is_numbered(const struct delivery *delivery, const char *sender)
+{
+    return !sender && delivery->payload &&
+           (delivery->kind == DELIVERY_TOPIC || delivery->kind == DELIVERY_USER ||
+            delivery->kind == DELIVERY_ALL);
 }
 
 static bool is_own_relay(const struct follower *follower, const struct delivery *delivery,
@@ -67,6 +80,7 @@ static bool is_own_relay(const struct follower *follower, const struct delivery 
 static void apply_row(struct follower *follower, const struct rows *rows, size_t row)
 {
     const char *kind = rows_text(rows, row, KIND);
+    const char *sender = rows_text(rows, row, SENDER);
     struct delivery delivery = {
         .target = rows_text(rows, row, TARGET),
         .payload = rows_text(rows, row, PAYLOAD),
@@ -79,8 +93,10 @@ static void apply_row(struct follower *follower, const struct rows *rows, size_t
     else if (!delivery_kind_parse(kind, &delivery.kind))
         log_warn("follower.unknown_kind", "seq=%lld kind=%s next=skipped",
                  (long long)rows_int(rows, row, SEQ), log_quote(kind));
-    else if (!is_own_relay(follower, &delivery, rows_text(rows, row, SENDER)))
+    else if (!is_own_relay(follower, &delivery, sender)) {
+        delivery.seq = is_numbered(&delivery, sender) ? rows_int(rows, row, SEQ) : 0;
         (void)deliver(&follower->delivery, NULL, &delivery);
+    }
     follower->metrics->published_delivered++;
 }
 
@@ -96,6 +112,7 @@ static void apply(struct follower *follower, const struct rows *rows)
     free(follower->since);
     follower->since = mem_strdup(rows_text(rows, count - 1, CREATED_AT));
     follower->metrics->log_seq = (uint64_t)follower->seq;
+    replays_set_cursor(follower->replays, follower->seq);
 }
 
 /* ---- asking ---- */
@@ -168,23 +185,22 @@ void follower_wake(struct follower *follower)
 
 /* ---- life ---- */
 
-struct follower *follower_create(struct loop *loop, const struct config *config,
-                                 struct store *store, struct connections *connections,
-                                 struct metrics *metrics, const char *node_id)
+struct follower *follower_create(const struct follower_env *env)
 {
     struct follower *follower = mem_alloc(sizeof(*follower));
-    size_t size = strlen(node_id) + sizeof("node:");
+    size_t size = strlen(env->node_id) + sizeof("node:");
 
-    follower->loop = loop;
-    follower->config = config;
-    follower->store = store;
-    follower->metrics = metrics;
-    follower->delivery = (struct delivery_context){connections, metrics};
+    follower->loop = env->loop;
+    follower->config = env->config;
+    follower->store = env->store;
+    follower->replays = env->replays;
+    follower->metrics = env->metrics;
+    follower->delivery = (struct delivery_context){env->connections, env->metrics};
     follower->own_sender = mem_alloc(size);
-    snprintf(follower->own_sender, size, "node:%s", node_id);
+    snprintf(follower->own_sender, size, "node:%s", env->node_id);
     follower->deferred.fn = follow;
     follower->deferred.ctx = follower;
-    follower->timer = loop_timer(loop, config->poll_interval_ms, 0, follow, follower);
+    follower->timer = loop_timer(env->loop, env->config->poll_interval_ms, 0, follow, follower);
     return follower;
 }
 
@@ -195,6 +211,7 @@ void follower_start(struct follower *follower, int64_t seq, const char *since)
     follower->since = mem_strdup(since);
     follower->is_started = true;
     follower->metrics->log_seq = (uint64_t)seq;
+    replays_set_cursor(follower->replays, seq);
     follower_wake(follower);
 }
 

@@ -17,11 +17,20 @@ struct connections;
 struct follower;
 struct loop;
 struct metrics;
+struct replays;
 struct store;
 
-struct follower *follower_create(struct loop *loop, const struct config *config,
-                                 struct store *store, struct connections *connections,
-                                 struct metrics *metrics, const char *node_id) MUST_USE;
+struct follower_env {
+    struct loop *loop;
+    const struct config *config;
+    struct store *store;
+    struct connections *connections;
+    struct replays *replays;
+    struct metrics *metrics;
+    const char *node_id;
+};
+
+struct follower *follower_create(const struct follower_env *env) MUST_USE;
 void follower_free(struct follower *follower);
 
 /* Where to begin: the log's end when the node was registered.  Following starts here. */

@@ -18,13 +18,17 @@ struct connections;
 struct gateway;
 struct loop;
 struct metrics;
+struct profile_settings;
+struct replays;
 
 struct gateway_env {
     struct loop *loop;
     const struct config *config;
     struct backend *backend;
-    const struct auth *auth;
+    struct auth *auth;
+    const struct profile_settings *settings; /* node.c renews them in place */
     struct connections *connections;
+    struct replays *replays;
     struct metrics *metrics;
 };
 
@@ -63,6 +67,8 @@ void gateway_peer_close(struct gateway *gateway, struct connection *connection, 
 void gateway_closed(struct gateway *gateway, struct connection *connection);
 
 /* ---- life ---- */
+/* The settings have changed: what is wrong in them is logged, and stays as it was. */
+void gateway_apply_settings(struct gateway *gateway);
 void gateway_set_accepting(struct gateway *gateway,
                            bool is_accepting); /* false: handshakes get 503 */
 /* Closes every connection with 1012 "Service restart". */

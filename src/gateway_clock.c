@@ -7,12 +7,14 @@
 #include "config.h"
 #include "connections.h"
 #include "loop.h"
+#include "profile.h"
 
 enum { BUCKETS = 256, TICK_MIN_MS = 10, TICK_MAX_MS = 1000, TICKS_PER_IDLE = 16 };
 
 struct gateway_clock {
     struct loop *loop;
     const struct config *config;
+    const struct profile_settings *settings;
     struct backend *backend;
     int64_t tick_ms;
     int64_t tick; /* the last one that was processed */
@@ -28,13 +30,30 @@ static int64_t deadline_of(const struct gateway_clock *clock, const struct conne
 {
     int64_t idle = connection->last_seen_mono_ms + clock->config->idle_timeout_ms;
     int64_t most = connection->opened_mono_ms + clock->config->max_connection_ms;
+    int64_t deadline = idle < most ? idle : most;
 
-    return idle < most ? idle : most;
+    if (connection->token_expires_mono_ms && connection->token_expires_mono_ms < deadline)
+        return connection->token_expires_mono_ms;
+    return deadline;
+}
+
+/* When a client that was not heard of since, nor asked, is pinged; INT64_MAX: never. */
+static int64_t ping_time_of(const struct gateway_clock *clock, const struct connection *connection)
+{
+    int64_t last = connection->last_seen_mono_ms;
+
+    if (clock->settings->ping_interval_ms == 0)
+        return INT64_MAX;
+    if (connection->last_ping_mono_ms > last)
+        last = connection->last_ping_mono_ms;
+    return last + clock->settings->ping_interval_ms;
 }
 
 static void put(struct gateway_clock *clock, struct connection *connection)
 {
-    int64_t tick = deadline_of(clock, connection) / clock->tick_ms + 1;
+    int64_t deadline = deadline_of(clock, connection);
+    int64_t ping = ping_time_of(clock, connection);
+    int64_t tick = (ping < deadline ? ping : deadline) / clock->tick_ms + 1;
     struct connection **bucket;
 
     if (tick <= clock->tick)
@@ -59,6 +78,15 @@ static void take_out(struct connection *connection)
     connection->wheel_link = NULL;
 }
 
+static void look_after(struct gateway_clock *clock, struct connection *connection, int64_t now)
+{
+    if (ping_time_of(clock, connection) <= now) {
+        connection->last_ping_mono_ms = now;
+        connection_ping(connection);
+    }
+    put(clock, connection);
+}
+
 static void turn_one(struct gateway_clock *clock, int64_t now)
 {
     struct connection **bucket = &clock->buckets[clock->tick % BUCKETS];
@@ -67,10 +95,12 @@ static void turn_one(struct gateway_clock *clock, int64_t now)
         struct connection *connection = *bucket;
 
         take_out(connection);
-        if (deadline_of(clock, connection) <= now)
-            connection_close(connection, 1001, "Going away");
+        if (deadline_of(clock, connection) > now)
+            look_after(clock, connection, now);
+        else if (connection->token_expires_mono_ms && connection->token_expires_mono_ms <= now)
+            connection_close(connection, 1008, "Token expired");
         else
-            put(clock, connection);
+            connection_close(connection, 1001, "Going away");
     }
 }
 
@@ -143,22 +173,27 @@ void gateway_clock_remove(struct gateway_clock *clock, struct connection *connec
 
 static int64_t choose_tick(const struct config *config)
 {
-    int64_t tick = config->idle_timeout_ms < config->max_connection_ms
-                       ? config->idle_timeout_ms / TICKS_PER_IDLE
-                       : config->max_connection_ms / TICKS_PER_IDLE;
+    int64_t least = config->idle_timeout_ms < config->max_connection_ms ? config->idle_timeout_ms
+                                                                        : config->max_connection_ms;
+    int64_t tick;
 
+    if (config->ping_interval_ms > 0 && config->ping_interval_ms < least)
+        least = config->ping_interval_ms;
+    tick = least / TICKS_PER_IDLE;
     if (tick < TICK_MIN_MS)
         return TICK_MIN_MS;
     return tick > TICK_MAX_MS ? TICK_MAX_MS : tick;
 }
 
 struct gateway_clock *gateway_clock_create(struct loop *loop, const struct config *config,
+                                           const struct profile_settings *settings,
                                            struct backend *backend)
 {
     struct gateway_clock *clock = mem_alloc(sizeof(*clock));
 
     clock->loop = loop;
     clock->config = config;
+    clock->settings = settings;
     clock->backend = backend;
     clock->tick_ms = choose_tick(config);
     clock->tick = clock_mono_ms() / clock->tick_ms;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gateway_clock.h - what time does to connections: idle time-out, maximum duration, touching.
+ * gateway_clock.h - what time does to connections: idle time-out, maximum duration, pings,
+ * touching.
  *
  * One coarse timer wheel instead of a timer per connection: a connection is looked at when its
  * deadline may have come, and put back when activity has moved it.  Touches are collected and
@@ -15,8 +16,10 @@ struct config;
 struct connection;
 struct gateway_clock;
 struct loop;
+struct profile_settings;
 
 struct gateway_clock *gateway_clock_create(struct loop *loop, const struct config *config,
+                                           const struct profile_settings *settings,
                                            struct backend *backend) MUST_USE;
 void gateway_clock_free(struct gateway_clock *clock);
 void gateway_clock_add(struct gateway_clock *clock, struct connection *connection);

@@ -395,8 +395,8 @@ static const struct rejection *find_fault(const struct http_head *head)
     const struct http_header *key = http_head_find(head, "Sec-WebSocket-Key");
     const struct http_header *version = http_head_find(head, "Sec-WebSocket-Version");
 
-    if (http_head_count(head, "Host") > 1)
-        return &malformed;
+    if (http_head_count(head, "Host") > 1 || http_head_count(head, "Authorization") > 1)
+        return &malformed; /* which of two would count? */
     if (!is_upgrade(head))
         return &no_upgrade;
     if (!version || !slice_is(version->value, "13") ||

@@ -374,3 +374,47 @@ void loop_resolve(struct loop *loop, const char *host, resolve_done *done, void 
     assert(rc == 0); /* only a host name over 255 bytes, which libpq's conninfo refuses */
     (void)rc;
 }
+
+/* ---- threads ---- */
+
+struct work {
+    uv_work_t request;
+    struct loop *loop;
+    work_fn *fn;
+    work_fn *done;
+    void *ctx;
+};
+
+static void run_work(uv_work_t *request)
+{
+    struct work *work = request->data;
+
+    work->fn(work->ctx);
+}
+
+static void on_worked(uv_work_t *request, int status)
+{
+    struct work *work = request->data;
+    int64_t began = clock_mono_us();
+
+    assert(status == 0); /* nobody cancels it */
+    (void)status;
+    work->done(work->ctx);
+    note_work(work->loop, "work", began);
+    free(work);
+}
+
+void loop_work(struct loop *loop, work_fn *fn, work_fn *done, void *ctx)
+{
+    struct work *work = mem_alloc(sizeof(*work));
+    int rc;
+
+    work->loop = loop;
+    work->fn = fn;
+    work->done = done;
+    work->ctx = ctx;
+    work->request.data = work;
+    rc = uv_queue_work(&loop->uv, &work->request, run_work, on_worked);
+    assert(rc == 0);
+    (void)rc;
+}

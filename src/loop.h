@@ -63,3 +63,8 @@ void loop_on_signal(struct loop *loop, int signum, signal_fn *fn, void *ctx);
 /* Resolves a host name on libuv's thread pool; done gets a numeric address or an error. */
 typedef void resolve_done(void *ctx, const struct error *err, const char *address);
 void loop_resolve(struct loop *loop, const char *host, resolve_done *done, void *ctx);
+
+/* Runs fn on libuv's thread pool, then done on the loop, always: loop_free waits for what is under
+ * way.  fn must not touch what belongs to the loop. */
+typedef void work_fn(void *ctx);
+void loop_work(struct loop *loop, work_fn *fn, work_fn *done, void *ctx);

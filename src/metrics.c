@@ -50,6 +50,8 @@ static const struct metric table[] = {
     METRIC(cleanup_deleted, COUNTER, "cleanup_deleted", "Inactive connections that were deleted."),
     METRIC(slow_turns, COUNTER, "slow_turns", "Turns of the loop longer than 50 ms."),
     METRIC(posts, COUNTER, "posts", "POST requests to @connections."),
+    METRIC(messages_replayed, COUNTER, "messages_replayed", "Messages of the log sent to clients that resumed."),
+    METRIC(throttled, COUNTER, "throttled", "Handshakes and messages past a rate limit."),
     METRIC(open_connections, GAUGE, "open_connections", "Open WebSocket connections."),
     METRIC(pending_handshakes, GAUGE, "pending_handshakes", "Handshakes under way."),
     METRIC(events_in_flight, GAUGE, "events_in_flight", "Events that a route is working on."),

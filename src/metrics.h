@@ -34,7 +34,9 @@ struct metrics {
     uint64_t cleanup_orphaned;
     uint64_t cleanup_deleted;
     uint64_t slow_turns;
-    uint64_t posts; /* management API POSTs */
+    uint64_t posts;             /* management API POSTs */
+    uint64_t messages_replayed; /* to clients that resumed */
+    uint64_t throttled;         /* handshakes and messages past a rate limit */
     /* gauges */
     uint64_t open_connections;
     uint64_t pending_handshakes;

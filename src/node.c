@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend.h"
 #include "config.h"
@@ -10,6 +11,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "profile.h"
 #include "store.h"
 
 enum { RETRY_MS = 1000, PARTITION_DAYS_AHEAD = 7 };
@@ -23,8 +25,11 @@ struct node {
     bool is_registered;
     bool is_busy; /* a register or heartbeat call is under way */
     bool is_error_logged;
+    bool is_loading; /* the settings */
+    bool is_settings_error_logged;
     bool is_restore_due; /* the database was away since the last heartbeat */
     bool is_leaving;
+    char *settings_text; /* as the database last sent them */
     struct cleanup cleanup;
     struct timer *lease_timer;
     struct timer *cleanup_timer;
@@ -67,6 +72,94 @@ static void renew_later(struct node *node)
     loop_timer_set(node->lease_timer, node->env.config->lease_ms / 3, 0);
 }
 
+static void finish_register(struct node *node)
+{
+    node->is_registered = true;
+    node->is_error_logged = false;
+    log_info("node.registered", "node=%s name=%s", node->env.node_id,
+             log_quote(node->env.node_name));
+    node->env.on_registered(node->env.ctx);
+}
+
+/* ---- settings of the schemas ---- */
+
+static enum status read_settings(struct node *node, const char *text, struct error *err)
+{
+    struct profile_settings settings;
+    enum status st = profile_settings_parse(text, strlen(text), &settings, err);
+
+    if (st == OK)
+        st = profile_settings_override(&settings, node->env.config, err);
+    if (st == OK)
+        *node->env.settings = settings;
+    return st;
+}
+
+/* What is wrong is said once, and what holds goes on to hold. */
+static void take_settings(struct node *node, const char *text)
+{
+    struct error err = {0};
+
+    if (node->settings_text && strcmp(node->settings_text, text) == 0)
+        return;
+    free(node->settings_text);
+    node->settings_text = mem_strdup(text);
+    if (read_settings(node, text, &err) != OK) {
+        log_error("node.settings_refused", "error=%s next=%s", log_quote(err.text),
+                  log_quote("keeping the settings of before"));
+        return;
+    }
+    log_info("node.settings", "settings=%s", log_quote(text));
+    node->env.on_settings(node->env.ctx);
+}
+
+static void log_settings_error(struct node *node, const struct error *err)
+{
+    if (err->status == UNAVAILABLE || node->is_settings_error_logged)
+        return;
+    node->is_settings_error_logged = true;
+    node->env.metrics->database_errors++;
+    log_error("node.settings_failed", "error=%s sqlstate=%s next=retrying", log_quote(err->text),
+              err->sqlstate);
+}
+
+/* The last step of registering, and later something beside the lease. */
+static void on_settings(void *ctx, const struct error *err, const struct rows *rows)
+{
+    struct node *node = ctx;
+
+    node->is_loading = false;
+    if (err)
+        log_settings_error(node, err);
+    else
+        node->is_settings_error_logged = false;
+    if (!err && rows_count(rows) > 0 && rows_text(rows, 0, 0))
+        take_settings(node, rows_text(rows, 0, 0));
+    if (node->is_registered)
+        return;
+    node->is_busy = false;
+    if (err) {
+        register_again_later(node);
+        return;
+    }
+    finish_register(node);
+    renew_later(node);
+}
+
+/* Users write these functions: what they do must not hold up the lease, nor the log. */
+static void load_settings(struct node *node)
+{
+    const char *params[] = {backend_routes(node->env.backend)};
+
+    if (node->is_loading)
+        return;
+    node->is_loading = true;
+    call(node, node->is_registered ? STORE_EVENT : STORE_FOLLOWER,
+         "select switchboard.profile_settings($1)", params, ARRAY_LEN(params), on_settings);
+}
+
+/* ---- registering, going on ---- */
+
 static void reap(struct node *node);
 
 static void on_reaped(void *ctx, const struct error *err, const struct rows *rows)
@@ -84,13 +177,7 @@ static void on_reaped(void *ctx, const struct error *err, const struct rows *row
         reap(node);
         return;
     }
-    node->is_busy = false;
-    node->is_registered = true;
-    node->is_error_logged = false;
-    log_info("node.registered", "node=%s name=%s", node->env.node_id,
-             log_quote(node->env.node_name));
-    node->env.on_registered(node->env.ctx);
-    renew_later(node);
+    load_settings(node);
 }
 
 /* Rows of dead nodes (an earlier life of this one among them) are put right before anybody
@@ -148,6 +235,7 @@ static void on_heartbeat(void *ctx, const struct error *err, const struct rows *
         backend_restore(node->env.backend);
     node->is_restore_due = false;
     renew_later(node);
+    load_settings(node);
 }
 
 static void renew(void *ctx)
@@ -238,7 +326,7 @@ static void maintain_partitions(struct node *node)
 
     snprintf(ahead, sizeof(ahead), "%d", PARTITION_DAYS_AHEAD);
     snprintf(retention, sizeof(retention), "%lld",
-             (long long)node->env.config->message_retention_days);
+             (long long)node->env.settings->message_retention_days);
     call(node, STORE_EVENT, "select created, dropped from switchboard.maintain_partitions($1, $2)",
          params, ARRAY_LEN(params), on_partitions);
 }
@@ -312,5 +400,6 @@ void node_free(struct node *node)
 {
     loop_timer_stop(node->lease_timer);
     loop_timer_stop(node->cleanup_timer);
+    free(node->settings_text);
     free(node);
 }

@@ -3,8 +3,10 @@
  * node.h - this process as a row in websocket_nodes: its lease, and housekeeping.
  *
  * A node registers when the database is there, renews its lease every third of lease_ms, and after
- * an outage has every open connection registered again.  While it serves it cleans up every
- * cleanup_interval_s: in bounded batches, one after the other, so that connects are never held up.
+ * an outage has every open connection registered again.  With every heartbeat it asks what the
+ * schemas of routes want to be set ("$settings"), the first time before anybody connects.  While it
+ * serves it cleans up every cleanup_interval_s: in bounded batches, one after the other, so that
+ * connects are never held up.
  */
 #pragma once
 
@@ -16,6 +18,7 @@ struct follower;
 struct loop;
 struct metrics;
 struct node;
+struct profile_settings;
 struct store;
 
 struct node_env {
@@ -25,9 +28,11 @@ struct node_env {
     struct backend *backend;
     struct follower *follower;
     struct metrics *metrics;
+    struct profile_settings *settings; /* renewed in place, with every heartbeat */
     const char *node_id;
     const char *node_name;
     const char *endpoint;
+    void (*on_settings)(void *ctx);   /* they have changed */
     void (*on_registered)(void *ctx); /* once: the log's end is known, dead rows are put right */
     void (*on_left)(void *ctx);       /* the answer to node_leave */
     void *ctx;

@@ -82,6 +82,7 @@ struct pg {
     char *url;
     char *application_name;
     char *channel;
+    char *session_sql;
 };
 
 /* ---- errors ---- */
@@ -671,6 +672,8 @@ static bool write_settings(struct pg *pg, struct buf *sql)
                   "set standard_conforming_strings = on;"
                   "set datestyle = 'ISO';"
                   "set client_min_messages = warning;");
+    if (pg->session_sql)
+        buf_adds(sql, pg->session_sql);
     if (!pg->channel)
         return !buf_full(sql);
     channel = PQescapeIdentifier(pg->conn, pg->channel, strlen(pg->channel));
@@ -846,6 +849,7 @@ static void free_pg(struct pg *pg)
     free(pg->url);
     free(pg->application_name);
     free(pg->channel);
+    free(pg->session_sql);
     free(pg);
 }
 
@@ -871,6 +875,7 @@ struct pg *pg_start(struct loop *loop, const struct pg_options *options,
     pg->url = mem_strdup(options->url);
     pg->application_name = mem_strdup(options->application_name);
     pg->channel = mem_strdup(options->listen);
+    pg->session_sql = mem_strdup(options->session_sql);
     pg->connect_timeout_ms = options->connect_timeout_ms;
     pg->statement_timeout_ms = options->statement_timeout_ms;
     pg->deadline = loop_timer(loop, options->connect_timeout_ms, 0, on_deadline, pg);

@@ -49,6 +49,7 @@ struct pg_options {
     int64_t connect_timeout_ms;
     int64_t statement_timeout_ms; /* 0 = none */
     const char *listen;           /* a channel, or NULL */
+    const char *session_sql;      /* run when connected, or NULL; "set x = y;" */
 };
 struct pg *pg_start(struct loop *loop, const struct pg_options *options,
                     const struct pg_events *events, void *ctx) MUST_USE;

@@ -15,12 +15,15 @@
 #include "follower.h"
 #include "gateway.h"
 #include "http.h"
+#include "http_client.h"
 #include "json.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
 #include "node.h"
+#include "profile.h"
+#include "replay.h"
 #include "store.h"
 #include "websocket.h"
 
@@ -33,9 +36,11 @@ struct app {
     enum app_state state;
     struct loop *loop;
     struct metrics metrics;
+    struct profile_settings settings;
     struct auth *auth;
     struct store *store;
     struct connections *connections;
+    struct replays *replays;
     struct follower *follower;
     struct backend *backend;
     struct gateway *gateway;
@@ -48,6 +53,7 @@ struct app {
     int64_t started_ms;
     int64_t stop_deadline_ms;
     bool is_printed;
+    bool has_http_client;
     char host[64];
     char node_name[NODE_NAME_BYTES];
     char node_id[96];
@@ -129,6 +135,13 @@ static void on_registered(void *ctx)
     app->metrics.ready = 1;
     gateway_set_accepting(app->gateway, true);
     print_addresses(app);
+}
+
+static void on_settings(void *ctx)
+{
+    struct app *app = ctx;
+
+    gateway_apply_settings(app->gateway);
 }
 
 /* ---- the database's news ---- */
@@ -257,6 +270,29 @@ static void name_node(struct app *app)
                  reachable(config->admin_address), (long long)config->admin_port, config->stage);
 }
 
+static void create_follower(struct app *app)
+{
+    struct replays_env replays = {
+        .loop = app->loop,
+        .config = &app->config,
+        .store = app->store,
+        .connections = app->connections,
+        .metrics = &app->metrics,
+    };
+    struct follower_env follower = {
+        .loop = app->loop,
+        .config = &app->config,
+        .store = app->store,
+        .connections = app->connections,
+        .metrics = &app->metrics,
+        .node_id = app->node_id,
+    };
+
+    app->replays = replays_create(&replays);
+    follower.replays = app->replays;
+    app->follower = follower_create(&follower);
+}
+
 static void create_database_side(struct app *app)
 {
     static const struct store_events events = {on_lane, on_notify};
@@ -264,6 +300,7 @@ static void create_database_side(struct app *app)
         .loop = app->loop,
         .config = &app->config,
         .connections = app->connections,
+        .settings = &app->settings,
         .metrics = &app->metrics,
         .node_id = app->node_id,
         .endpoint = app->endpoint,
@@ -275,16 +312,18 @@ static void create_database_side(struct app *app)
         .node_id = app->node_id,
         .node_name = app->node_name,
         .endpoint = app->endpoint,
+        .settings = &app->settings,
+        .on_settings = on_settings,
         .on_registered = on_registered,
         .on_left = on_left,
         .ctx = app,
     };
 
     app->store = store_create(app->loop, &app->config, &app->metrics, &events, app);
-    app->follower = follower_create(app->loop, &app->config, app->store, app->connections,
-                                    &app->metrics, app->node_id);
+    create_follower(app);
     backend.store = app->store;
     backend.follower = app->follower;
+    backend.replays = app->replays;
     app->backend = backend_create(&backend);
     node.store = app->store;
     node.backend = app->backend;
@@ -299,7 +338,9 @@ static enum status create_gateway_side(struct app *app, struct error *err)
         .config = &app->config,
         .backend = app->backend,
         .auth = app->auth,
+        .settings = &app->settings,
         .connections = app->connections,
+        .replays = app->replays,
         .metrics = &app->metrics,
     };
 
@@ -330,9 +371,37 @@ static enum status create_admin_side(struct app *app, struct error *err)
     return http_create(&http, &app->http, err);
 }
 
-static enum status start(struct app *app, struct error *err)
+/* Whoever reads it has to see that this is no production server. */
+static void warn_of_demo_tokens(const struct config *config)
+{
+    if (strcmp(config->demo_tokens, "on") == 0)
+        log_warn("serve.demo_tokens", "warning=%s",
+                 log_quote("DEMO TOKENS ARE ON: EVERY TOKEN THAT BEGINS WITH valid_ IS ACCEPTED "
+                           "WITHOUT A CHECK. Never use this in production (demo_tokens)"));
+}
+
+static enum status start_auth(struct app *app, struct error *err)
 {
     enum status status = auth_create(&app->config, &app->auth, err);
+
+    if (status == OK && *app->config.jwt_jwks_url) {
+        status = http_client_setup(err);
+        app->has_http_client = status == OK;
+    }
+    if (status != OK)
+        return status;
+    profile_settings_init(&app->settings);
+    status = profile_settings_override(&app->settings, &app->config, err);
+    if (status != OK)
+        return status;
+    warn_of_demo_tokens(&app->config);
+    auth_start(app->auth, app->loop);
+    return OK;
+}
+
+static enum status start(struct app *app, struct error *err)
+{
+    enum status status = start_auth(app, err);
 
     if (status != OK)
         return status;
@@ -392,12 +461,16 @@ static void stop(struct app *app)
         gateway_free(app->gateway);
     if (app->store)
         store_free(app->store);
+    if (app->replays)
+        replays_free(app->replays);
     if (app->connections) {
         close_connections_left(app);
         connections_free(app->connections);
     }
     auth_free(app->auth);
-    loop_free(app->loop);
+    loop_free(app->loop); /* waits for what the thread pool does */
+    if (app->has_http_client)
+        http_client_done();
 }
 
 int cmd_serve(const struct config *config)

@@ -157,14 +157,19 @@ static void connect_slot(struct slot *slot)
 {
     static const struct pg_events events = {on_connect, on_lost, on_notify};
     const struct config *config = slot->store->config;
+    char session_sql[64];
     struct pg_options options = {
         .url = config->database_url,
         .application_name = "switchboard",
         .connect_timeout_ms = config->database_connect_timeout_ms,
         .statement_timeout_ms = config->integration_timeout_ms,
         .listen = slot->lane == STORE_FOLLOWER ? "switchboard" : NULL,
+        .session_sql = session_sql,
     };
 
+    /* Read by handle_message(). */
+    snprintf(session_sql, sizeof(session_sql), "set switchboard.max_deliveries = %lld;",
+             (long long)config->max_deliveries);
     slot->pg = pg_start(slot->store->loop, &options, &events, slot);
 }
 

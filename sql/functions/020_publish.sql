@@ -120,6 +120,19 @@ $$;
 comment on function switchboard.publish(text, jsonb) is
     'Publishes to a topic when this transaction commits: durable, ordered.  Returns the id in the outbox.';
 
+create or replace function switchboard.publish(topic text, payload jsonb, except_connection text)
+returns bigint
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    return switchboard.outbox_add('topic', publish.topic, publish.payload::text,
+                                  publish.except_connection);
+end;
+$$;
+comment on function switchboard.publish(text, jsonb, text) is
+    'The same, but for one connection.';
+
 create or replace function switchboard.publish_to_all(payload jsonb)
 returns bigint
 language plpgsql security definer

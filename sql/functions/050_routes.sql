@@ -47,13 +47,16 @@ begin
         if schema_name is not null then
             return array[schema_name, find_message_route.route_key];
         end if;
+        if find_message_route.route_key = 'resume' then -- every profile has it, see switchboard.resume()
+            return array['switchboard', 'resume'];
+        end if;
     end if;
     schema_name := switchboard.find_route(find_message_route.routes, '$default');
     return case when schema_name is not null then array[schema_name, '$default'] end;
 end;
 $$;
 comment on function switchboard.find_message_route(text[], text) is
-    'Internal: schema and function of a message: the route named like its key, else "$default", else null.';
+    'Internal: schema and function of a message: the route named like its key, else the built-in resume, else "$default", else null.';
 
 create or replace function switchboard.route_search_path(schema_name text)
 returns text
@@ -71,13 +74,15 @@ set search_path = ''
 as $$
     select distinct on (p.proname)
            p.proname::text, n.nspname::text, p.oid::pg_catalog.regprocedure::text
-      from pg_catalog.unnest(routes) with ordinality as r (name, priority)
+      from pg_catalog.unnest(routes || array['switchboard']) with ordinality as r (name, priority)
       join pg_catalog.pg_namespace as n on n.nspname = r.name
       join pg_catalog.pg_proc as p on p.pronamespace = n.oid
      where p.prorettype = 'switchboard.delivery'::pg_catalog.regtype
        and p.prokind = 'f'
        and (p.proargtypes = ('switchboard.event'::regtype::oid)::text::oidvector
             and (p.proname !~ '^\$' or p.proname in ('$connect', '$disconnect', '$default'))
+            -- Of the routes that are built in only this one can be reached.
+            and (n.nspname <> 'switchboard' or p.proname = 'resume')
             or p.proname = '$error'
            and p.proargtypes = pg_catalog.concat_ws(' ', 'switchboard.event'::regtype::oid, 'text'::regtype::oid,
                                                      'text'::regtype::oid)::oidvector)

@@ -125,10 +125,15 @@ begin
     select r.*
       from pg_catalog.unnest(results) as r
      where r.kind <> 'accept';
+    -- Behind the welcome.
+    if pg_catalog.jsonb_path_exists(register_connections.events, '$[*].queryStringParameters.resume') then
+        return query
+        select r.* from switchboard.resume_connects(parsed, results) as r;
+    end if;
 end;
 $$;
 comment on function switchboard.register_connections(text[], text, text, bigint, jsonb) is
-    'Registers a batch of CONNECT events.  Per event accept, refuse or error, and its deliveries; connections that are there already are left alone.';
+    'Registers a batch of CONNECT events.  Per event accept, refuse or error, and its deliveries, in the end the answer to ?resume=; connections that are there already are left alone.';
 
 create or replace function switchboard.restore_connections(
     node_id text, endpoint text, ttl_ms bigint, connections jsonb)

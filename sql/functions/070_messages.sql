@@ -48,6 +48,10 @@ declare
     event switchboard.event;
     before text;
     ignored text;
+    returned bigint;
+    -- Set by the service for its sessions.
+    most constant bigint :=
+        coalesce(nullif(pg_catalog.current_setting('switchboard.max_deliveries', true), ''), '10000');
 begin
     if route is null then
         return next row (0, 'forbidden', null, null, null)::switchboard.event_result;
@@ -60,10 +64,16 @@ begin
         handle_message.token);
     before := switchboard.begin_event();
     ignored := pg_catalog.set_config('search_path', switchboard.route_search_path(route[1]), true);
+    ignored := pg_catalog.set_config('switchboard.routes', handle_message.routes::text, true);
     return query execute pg_catalog.format(
         'select 0, d.kind, d.target, d.payload, d.except_connection from %I.%I($1) as d where d.kind is not null',
         route[1], route[2])
     using event;
+    get diagnostics returned = row_count;
+    if returned > most then
+        raise exception 'the route returned % rows, more than max_deliveries (%)', returned, most
+            using errcode = 'program_limit_exceeded';
+    end if;
     if switchboard.end_event(before) then
         return next row (0, 'published', null, null, null)::switchboard.event_result;
     end if;

@@ -7,6 +7,20 @@ create schema if not exists careconnect;
 comment on schema careconnect is
     'Profile: e-mail verification, authentication, updates, notifications.  The type member of a message says what it is.';
 
+-- No throttle: its API Gateway stage has one (100 requests/s, burst 500), and whoever wants it here
+-- sets rate_limit_stage.
+create or replace function careconnect."$settings"()
+returns jsonb
+language sql immutable
+begin atomic
+    select jsonb_build_object('route_selection_expression', '$request.body.action',
+                              'connection_ttl_seconds', 7200,
+                              'message_retention_days', 30,
+                              'auth', 'off');
+end;
+comment on function careconnect."$settings"() is
+    'What this profile asks of the service.';
+
 create or replace function careconnect."$connect"(event switchboard.event)
 returns setof switchboard.delivery
 language plpgsql

@@ -27,7 +27,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 from websockets.client import ClientConnection
-from websockets.frames import OP_CLOSE, OP_CONT, OP_PONG, OP_TEXT
+from websockets.frames import OP_CLOSE, OP_CONT, OP_PING, OP_PONG, OP_TEXT
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
@@ -481,7 +481,7 @@ class Client:
             source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.protocol = ClientConnection(uri, subprotocols=subprotocols, max_size=None)
-        self.messages, self.pongs, self._parts = [], [], []
+        self.messages, self.pongs, self.pings, self._parts = [], [], [], []
         self.answer = None
         request = self.protocol.connect()
         for name, value in headers:
@@ -541,6 +541,8 @@ class Client:
                 self._parts = []
         elif frame.opcode == OP_PONG:
             self.pongs.append(frame.data)
+        elif frame.opcode == OP_PING:
+            self.pings.append(time.monotonic())  # the protocol has answered it
         else:
             assert frame.opcode == OP_CLOSE or not frame.data, f"unexpected {frame}"
 

@@ -233,7 +233,7 @@ def test_an_error_becomes_the_typed_message_and_one_line_for_the_operator(shared
     assert len(lines) == 1
     assert "sqlstate=P0042" in lines[0] and re.search(r'route="?fail"?', lines[0])
     assert re.search(r"request=[A-Za-z0-9_-]{15}=( |$)", lines[0])
-    assert "the route has failed" in lines[0]
+    assert "the route has failed" in lines[0] and "function=app.fail" in lines[0]
     assert shared.database.value("select count(*) from app.seen where body = 'rolled back'") == 0
     assert client.ask({"action": "echo"}) == {"action": "echo"}
 
@@ -392,8 +392,9 @@ def test_a_connect_that_fails_gives_502_and_one_line(door):
     match = re.fullmatch(rb'\{"message": "Internal server error", "connectionId":"([^"]+)",'
                          rb' "requestId":"([^"]+)"\}', answer.body)
     assert match and answer.header("x-amz-apigw-id") == match[2].decode()
+    line = door.wait_line("route.error", f"request={match[2].decode()}")
+    assert "sqlstate=P0001" in line and r'function="door.\"$connect\""' in line
     assert len(door.lines("route.error")) == 1
-    assert "sqlstate=P0001" in door.lines("route.error")[0]
     good = door.connect("user=u1", welcome=False)
     assert good.recv_json()["event_type"] == "CONNECT"
     assert door.database.active() == 1

@@ -2,12 +2,13 @@
 -- Everything is commented; the service and applications may execute their API and nothing else.
 begin;
 \ir lib/helpers.sql
-select plan(27);
+select plan(30);
 
 select is_empty(
     $$ select p.oid::regprocedure
          from pg_proc as p
-        where p.pronamespace in ('switchboard'::regnamespace, 'careconnect'::regnamespace)
+        where p.pronamespace in ('switchboard'::regnamespace, 'careconnect'::regnamespace, 'broadcast'::regnamespace,
+                                 'chat'::regnamespace, 'chatbot'::regnamespace)
           and obj_description(p.oid, 'pg_proc') is null $$,
     'every function has a comment');
 select is_empty(
@@ -27,7 +28,7 @@ select is_empty(
 select is_empty(
     $$ select n.nspname
          from pg_namespace as n
-        where n.nspname in ('switchboard', 'careconnect')
+        where n.nspname in ('switchboard', 'careconnect', 'broadcast', 'chat', 'chatbot')
           and obj_description(n.oid, 'pg_namespace') is null $$,
     'every schema has a comment');
 select is_empty(
@@ -42,7 +43,8 @@ select is_empty(
 select is_empty(
     $$ select p.oid::regprocedure
          from pg_proc as p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a
-        where p.pronamespace in ('switchboard'::regnamespace, 'careconnect'::regnamespace)
+        where p.pronamespace in ('switchboard'::regnamespace, 'careconnect'::regnamespace, 'broadcast'::regnamespace,
+                                 'chat'::regnamespace, 'chatbot'::regnamespace)
           and a.grantee = 0 $$,
     'nothing may be executed by everybody');
 select is_empty(
@@ -69,11 +71,12 @@ select set_eq(
           and not has_function_privilege('switchboard_app', p.oid, 'execute') $$,
     array['cleanup_connections', 'cleanup_nodes', 'deregister_connections', 'follow_messages',
           'handle_error', 'handle_message', 'heartbeat_node', 'leave_node', 'list_connections',
-          'maintain_partitions', 'register_connections', 'register_node', 'relay_deliveries',
+          'maintain_partitions', 'profile_settings', 'read_topics', 'register_connections', 'register_node', 'relay_deliveries',
           'restore_connections', 'route_table', 'sequence_messages', 'touch_connections'],
     'what only the service may execute');
-select is(has_schema_privilege('switchboard_service', 'careconnect', 'usage'), false,
-    'a profile is reached through the service only');
+select is(has_schema_privilege('switchboard_service', profile, 'usage'), false,
+    profile || ': a profile is reached through the service only')
+  from unnest(array['careconnect', 'broadcast', 'chat', 'chatbot']) as profile;
 select is(has_schema_privilege('switchboard_app', 'switchboard', 'create'), false,
     'applications create nothing in the schema');
 

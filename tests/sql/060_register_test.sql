@@ -209,9 +209,10 @@ language sql as $$ select switchboard.reply('"!"') $$;
 select set_eq($$ select * from switchboard.route_table('{app,missing,careconnect}') $$,
     $$ values ('$connect', 'app', 'app."$connect"(switchboard.event)'), ('shout', 'app', 'app.shout(switchboard.event)'),
               ('$default', 'careconnect', 'careconnect."$default"(switchboard.event)'),
-              ('$error', 'careconnect', 'careconnect."$error"(switchboard.event,text,text)') $$,
+              ('$error', 'careconnect', 'careconnect."$error"(switchboard.event,text,text)'),
+              ('resume', 'switchboard', 'switchboard.resume(switchboard.event)') $$,
     'route_table() says who handles what');
-select is_empty($$ select * from switchboard.route_table('{}') $$, 'no schemas, no routes');
+select set_eq($$ select route_key from switchboard.route_table('{}') $$, array['resume'], 'no schemas: only what is built in');
 
 select * from finish();
 rollback;

@@ -2,7 +2,7 @@
 -- Messages: finding the route, running it, and what happens to its errors.
 begin;
 \ir lib/helpers.sql
-select plan(47);
+select plan(50);
 delete from switchboard.websocket_nodes;
 select from pg_temp.node('test-node');
 select from pg_temp.connect('me', '{"email": "me@x.org", "type": "notifications"}');
@@ -158,6 +158,17 @@ select is((select payload::jsonb ->> 'type' from pg_temp.error('SB403', 'no', '{
 drop function app."$default"(switchboard.event);
 select is((select payload::jsonb ->> 'who' from pg_temp.error('SB403', 'no', '{app}', 'missing') where kind = 'reply'),
     'ann', 'no route, the first that has one');
+
+-- ---- too many rows ----
+create function app.many(event switchboard.event) returns setof switchboard.delivery
+language sql as $$ select r from generate_series(1, (event.body ->> 'n')::integer) as n, switchboard.reply(to_jsonb(n)) as r $$;
+select is((select count(*) from pg_temp.message('me', '{"n": 10000}', null, '{app}', 'many')), 10000::bigint,
+    'a route may return ten thousand rows');
+select throws_ok($$ select * from pg_temp.message('me', '{"n": 10001}', null, '{app}', 'many') $$, '54000',
+    'the route returned 10001 rows, more than max_deliveries (10000)', 'and not one more');
+set local switchboard.max_deliveries = 2;
+select throws_ok($$ select * from pg_temp.message('me', '{"n": 3}', null, '{app}', 'many') $$, '54000', null,
+    'or what the service has set');
 
 select * from finish();
 rollback;

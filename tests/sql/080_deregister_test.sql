@@ -2,7 +2,7 @@
 -- Deregistering, touching, cleaning up.  Locked rows need two sessions: see the service tests.
 begin;
 \ir lib/helpers.sql
-select plan(50);
+select plan(55);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 delete from switchboard.websocket_subscriptions;
@@ -89,6 +89,17 @@ select is((select last_activity_at from pg_temp.connection('c')), '2026-03-01 00
 select is((select last_activity_at from pg_temp.connection('d')), '2026-01-01 00:00:00+00', 'never back');
 select is((select last_activity_at from pg_temp.connection('a')), '2026-01-01 00:00:00+00', 'closed ones are not');
 select is(switchboard.touch_connections('{}', '{}'), 0, 'none to touch');
+-- Renewing: activity at the hour, ten minutes of life.
+update switchboard.websocket_connections set expires_at = to_timestamp(3600 + 550) where connection_id = 'c';
+update switchboard.websocket_connections set expires_at = to_timestamp(3600 + 539) where connection_id = 'd';
+select is(switchboard.touch_connections('{c,d}', '{3600000,3600000}', null), 2, 'touched without renewing');
+select is(switchboard.touch_connections('{c,d}', '{3600000,3600000}', 0), 2, '0 is the same');
+select results_eq($$ select connection_id, expires_at from switchboard.websocket_connections where connection_id in ('c', 'd') order by 1 $$,
+    $$ values ('c', to_timestamp(4150)), ('d', to_timestamp(4139)) $$, 'leaves the end where it is');
+select is(switchboard.touch_connections('{a,c,d}', '{3600000,3600000,3600000}', 600000), 2, 'touched with renewing');
+select results_eq($$ select connection_id, expires_at from switchboard.websocket_connections where connection_id in ('c', 'd') order by 1 $$,
+    $$ values ('c', to_timestamp(4150)), ('d', to_timestamp(4200)) $$, 'moves the end when it is worth a tenth');
+update switchboard.websocket_connections set expires_at = now() + interval '2 hours' where connection_id in ('c', 'd');
 
 -- ---- cleanup: expired ----
 select results_eq('select * from switchboard.cleanup_connections(100, 7)', $$ values (0, 0, 0) $$, 'nothing to clean up');

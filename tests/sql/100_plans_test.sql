@@ -3,7 +3,7 @@
 -- a copy of their queries would prove nothing.  In a transaction of its own, on tables with content.
 begin;
 \ir lib/helpers.sql
-select plan(33);
+select plan(42);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
@@ -62,6 +62,10 @@ select is(
         where i.inhparent = 'switchboard.websocket_messages'::regclass
           and c.relname < 'websocket_messages_' || to_char(timestamptz :'at' at time zone 'UTC', 'YYYYMMDD')),
     'reading the log: one index a partition, and only from the day of the cursor on');
+select isnt_empty(format(
+    'select from unnest(pg_temp.plan_scans(%L)) as s where s like ''websocket_messages_%%_target_seq_idx''',
+    format('select * from switchboard.websocket_messages where kind = ''topic'' and sender is null and target = ''x'' and seq > %s order by seq limit 10', :seq - 5)),
+    'what was published to this topic after that?');
 set local enable_seqscan = on;
 
 -- ---- functions ----
@@ -110,7 +114,15 @@ select is(pg_temp.scans(query), 0::bigint, 'no table is scanned by ' || substrin
       $$ select switchboard.cleanup_nodes(100) $$,
       $$ select * from switchboard.cleanup_connections(100, 7) $$,
       $$ select * from switchboard.heartbeat_node('test-node', 'test-node', null, 60000) $$,
-      $$ select switchboard.restore_connections('test-node', null, 1, '[{"connectionId": "p9", "topics": ["t"]}]') $$]) as query;
+      $$ select switchboard.restore_connections('test-node', null, 1, '[{"connectionId": "p9", "topics": ["t"]}]') $$,
+      $$ select switchboard.touch_connections('{p1,p2,p3}', '{1,2,3}', 600000) $$,
+      $$ select switchboard.oldest_seq() $$,
+      $$ select * from switchboard.topic_history('t', null, 10) $$,
+      $$ select * from switchboard.read_topics('p7', '{"t": 1, "x": 1}', 0, 19999, 10) $$,
+      $$ select * from switchboard.handle_message('{careconnect}', 'resume', 'p7', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"topics": {"t": 1}}', null) $$,
+      $$ select * from switchboard.handle_message('{chat}', 'chat', 'p7', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"message": "Hi", "roomId": "7"}', null) $$,
+      $$ select * from switchboard.handle_message('{chat}', 'history', 'p7', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"roomId": "7"}', null) $$,
+      $$ select switchboard.take_tokens('k', 1, 1) $$]) as query;
 -- Rows fetched by ctid count as scanned: the sequencer touches what it moves and no more.
 select pg_temp.rows_scanned() as before \gset
 select switchboard.sequence_messages(10);

@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys are made when the tests start; tokens are signed here with OpenSSL, not with the library
- * that checks them.
+ * Keys are made when the tests start.
  */
 #include "auth.h"
 #include "buf.h"
 #include "config.h"
+#include "json.h"
+#include "tokens.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <openssl/ec.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
 
 #define SECRET "a secret that is long enough for any of the three, and then some more of it"
 
@@ -34,83 +24,6 @@ struct keys {
     char ec_file[64];
     char rsa_pem[BYTES];
 };
-
-/* ---- making tokens ---- */
-
-static void add_base64url(struct buf *out, const unsigned char *bytes, size_t len)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint32_t bits = 0;
-    int count = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        bits = bits << 8 | bytes[i];
-        for (count += 8; count >= 6; count -= 6)
-            buf_addc(out, alphabet[bits >> (count - 6) & 63]);
-    }
-    if (count > 0)
-        buf_addc(out, alphabet[bits << (6 - count) & 63]);
-}
-
-static void begin_token(struct buf *out, const char *alg, const char *claims)
-{
-    char header[64];
-
-    snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"typ\":\"JWT\"}", alg);
-    buf_init(out, BYTES);
-    add_base64url(out, (const unsigned char *)header, strlen(header));
-    buf_addc(out, '.');
-    add_base64url(out, (const unsigned char *)claims, strlen(claims));
-}
-
-static char *hmac_token(const char *alg, const char *key, const char *claims)
-{
-    const EVP_MD *md = strcmp(alg, "HS512") == 0   ? EVP_sha512()
-                       : strcmp(alg, "HS384") == 0 ? EVP_sha384()
-                                                   : EVP_sha256();
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned int len = 0;
-    struct buf out;
-
-    begin_token(&out, alg, claims);
-    assert_non_null(
-        HMAC(md, key, (int)strlen(key), (const unsigned char *)out.data, out.len, mac, &len));
-    buf_addc(&out, '.');
-    add_base64url(&out, mac, len);
-    return buf_take(&out);
-}
-
-/* JWS wants r and s side by side (RFC 7518, section 3.4), OpenSSL gives them as DER. */
-static size_t raw_ecdsa(const unsigned char *der, size_t len, unsigned char raw[64])
-{
-    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)len);
-
-    assert_non_null(sig);
-    assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, 32), 32);
-    assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + 32, 32), 32);
-    ECDSA_SIG_free(sig);
-    return 64;
-}
-
-static char *key_token(const char *alg, EVP_PKEY *key, const char *claims)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    unsigned char sig[1024];
-    unsigned char raw[64];
-    size_t len = sizeof(sig);
-    struct buf out;
-
-    begin_token(&out, alg, claims);
-    assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
-    assert_int_equal(EVP_DigestSign(ctx, sig, &len, (const unsigned char *)out.data, out.len), 1);
-    EVP_MD_CTX_free(ctx);
-    buf_addc(&out, '.');
-    if (alg[0] == 'E')
-        len = raw_ecdsa(sig, len, raw);
-    add_base64url(&out, alg[0] == 'E' ? raw : sig, len);
-    return buf_take(&out);
-}
 
 /* ---- keys ---- */
 
@@ -180,7 +93,7 @@ static struct auth *create(const char *secret, const char *key_file, const char 
 }
 
 /* Frees the token. */
-static enum status verify(const struct auth *auth, char *token, struct error *err)
+static enum status verify(struct auth *auth, char *token, struct error *err)
 {
     struct buf claims;
     enum status st;
@@ -199,7 +112,7 @@ static enum status verify(const struct auth *auth, char *token, struct error *er
     return st;
 }
 
-static void check(const struct auth *auth, char *token, enum status expected)
+static void check(struct auth *auth, char *token, enum status expected)
 {
     struct error err;
 
@@ -267,9 +180,11 @@ static void test_alg_none_is_refused(void **state)
 
     for (size_t a = 0; a < ARRAY_LEN(auths); a++) {
         for (size_t i = 0; i < ARRAY_LEN(algs); i++) {
+            char header[64];
             struct buf out;
 
-            begin_token(&out, algs[i], "{\"sub\":\"ann\"}");
+            snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"typ\":\"JWT\"}", algs[i]);
+            begin_token(&out, header, "{\"sub\":\"ann\"}");
             check(auths[a], mem_strdup(buf_str(&out)), DENIED);
             buf_addc(&out, '.');
             check(auths[a], buf_take(&out), DENIED);
@@ -414,6 +329,138 @@ static void test_a_file_that_is_no_public_key_is_named(void **state)
                    "-----END PRIVATE KEY-----\n");
 }
 
+/* Access tokens say what they are (RFC 9068); a token for another purpose is no way in. */
+static void test_the_type_of_a_token_is_checked(void **state)
+{
+    static const struct {
+        const char *header;
+        enum status expected;
+    } cases[] = {
+        {"{\"alg\":\"HS256\"}", OK},
+        {"{\"alg\":\"HS256\",\"typ\":\"jwt\"}", OK},
+        {"{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}", OK},
+        {"{\"alg\":\"HS256\",\"typ\":\"application/at+jwt\"}", OK},
+        {"{\"alg\":\"HS256\",\"typ\":\"logout+jwt\"}", DENIED},
+        {"{\"alg\":\"HS256\",\"typ\":7}", DENIED},
+        {"{\"alg\":\"HS256\",\"crit\":[\"exp\"]}", DENIED},
+        {"{\"alg\":\"HS256\",\"kid\":\"any\"}", OK}, /* there is one secret */
+        {"{\"alg\":\"HS256\",\"kid\":7}", DENIED},
+        {"{\"alg\":\"hs256\"}", DENIED},
+        {"{\"alg\":[\"HS256\"]}", DENIED},
+        {"{\"typ\":\"JWT\"}", DENIED},
+        {"{\"alg\":\"none\",\"alg\":\"HS256\"}", OK}, /* the last one, as for everybody here */
+        {"{\"alg\":\"HS256\",\"alg\":\"none\"}", DENIED},
+        {"[\"HS256\"]", DENIED},
+        {"HS256", DENIED},
+    };
+    struct auth *auth = create(SECRET, "", "", "");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        check(auth, hmac_token_with(cases[i].header, EVP_sha256(), SECRET, "{\"sub\":\"ann\"}"),
+              cases[i].expected);
+    auth_free(auth);
+}
+
+/* One spelling for each token: what else decodes to the same bytes is refused. */
+static void test_a_token_has_one_spelling(void **state)
+{
+    struct auth *auth = create(SECRET, "", "", "");
+    char *token = hmac_token("HS256", SECRET, "{\"sub\":\"ann\"}");
+    size_t len = strlen(token);
+    char *padded = mem_alloc(len + 2);
+
+    (void)state;
+    memcpy(padded, token, len);
+    padded[len] = '=';
+    check(auth, padded, DENIED);
+    /* 32 bytes are 43 characters, of which the last has two bits to spare. */
+    assert_non_null(strchr("AEIMQUYcgkosw048", token[len - 1]));
+    token[len - 1]++;
+    check(auth, token, DENIED);
+    auth_free(auth);
+}
+
+static void test_what_is_signed_here_is_accepted_here(void **state)
+{
+    static const char *const algs[] = {"HS256", "HS384", "HS512"};
+    struct auth *auth = create(SECRET, "", "", "");
+    struct auth *keyless = create("", "", "", "");
+    struct buf token;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(algs); i++) {
+        char *expected = hmac_token(algs[i], SECRET, "{\"sub\":\"ann\"}");
+
+        buf_init(&token, BYTES);
+        assert_int_equal(auth_sign(auth, algs[i], "{\"sub\":\"ann\"}", &token, NULL), OK);
+        assert_string_equal(buf_str(&token), expected);
+        check(auth, buf_take(&token), OK);
+        free(expected);
+    }
+    buf_init(&token, BYTES);
+    assert_int_equal(auth_sign(auth, "RS256", "{}", &token, NULL), INVALID);
+    assert_int_equal(auth_sign(auth, "none", "{}", &token, NULL), INVALID);
+    assert_int_equal(auth_sign(keyless, "HS256", "{}", &token, NULL), INVALID);
+    assert_int_equal(token.len, 0);
+    buf_done(&token);
+    auth_free(auth);
+    auth_free(keyless);
+}
+
+static void check_demo(const char *setting, const char *token, const char *expected)
+{
+    char *value = mem_strdup(setting);
+    struct config config = {.demo_tokens = value};
+    struct auth *auth = NULL;
+    struct buf claims;
+
+    assert_int_equal(auth_create(&config, &auth, NULL), OK);
+    buf_init(&claims, BYTES);
+    if (expected) {
+        assert_int_equal(auth_verify(auth, token, NOW, &claims, NULL), OK);
+        assert_string_equal(buf_str(&claims), expected);
+    } else {
+        assert_int_equal(auth_verify(auth, token, NOW, &claims, NULL), DENIED);
+        assert_int_equal(claims.len, 0);
+    }
+    buf_done(&claims);
+    auth_free(auth);
+    free(value);
+}
+
+static void test_demo_tokens_are_good_with_the_setting_only(void **state)
+{
+    (void)state;
+    check_demo("on", "valid_ann", "{\"demo\":\"true\",\"principalId\":\"ann\"}");
+    check_demo("on", "valid_", "{\"demo\":\"true\",\"principalId\":\"anonymous\"}");
+    check_demo("on", "valid_\"},{", "{\"demo\":\"true\",\"principalId\":\"\\\"},{\"}");
+    check_demo("on", "invalid_ann", NULL);
+    check_demo("on", "Valid_ann", NULL);
+    check_demo("on", "valid", NULL);
+    check_demo("off", "valid_ann", NULL);
+    check_demo("", "valid_ann", NULL);
+}
+
+static void test_weak_and_foreign_keys_are_refused(void **state)
+{
+    EVP_PKEY *keys[] = {EVP_RSA_gen(1024), EVP_EC_gen("P-384"), EVP_EC_gen("secp256k1"),
+                        EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char path[64];
+        struct config config = {.jwt_public_key_file = path};
+        struct auth *auth = NULL;
+
+        assert_non_null(keys[i]);
+        write_public_key(keys[i], path);
+        assert_int_equal(auth_create(&config, &auth, NULL), INVALID);
+        unlink(path);
+        EVP_PKEY_free(keys[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +475,11 @@ int main(void)
         cmocka_unit_test(test_what_is_no_token_is_refused),
         cmocka_unit_test(test_without_a_key_every_token_is_refused),
         cmocka_unit_test(test_a_file_that_is_no_public_key_is_named),
+        cmocka_unit_test(test_the_type_of_a_token_is_checked),
+        cmocka_unit_test(test_a_token_has_one_spelling),
+        cmocka_unit_test(test_what_is_signed_here_is_accepted_here),
+        cmocka_unit_test(test_demo_tokens_are_good_with_the_setting_only),
+        cmocka_unit_test(test_weak_and_foreign_keys_are_refused),
     };
 
     return cmocka_run_group_tests(tests, make_keys, drop_keys);

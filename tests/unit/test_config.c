@@ -67,7 +67,7 @@ static void test_defaults_hold_when_nobody_says_anything(void **state)
     assert_string_equal(config.database_url, "");
     assert_string_equal(config.route_selection_expression, "");
     assert_int_equal(config.integration_timeout_ms, 29000);
-    assert_int_equal(config.connection_ttl_minutes, 120);
+    assert_int_equal(config.connection_ttl_minutes, 0);
     assert_int_equal(config.max_message_bytes, 131072);
     assert_int_equal(config.max_frame_bytes, 32768);
     assert_int_equal(config.idle_timeout_ms, 600000);
@@ -76,6 +76,9 @@ static void test_defaults_hold_when_nobody_says_anything(void **state)
     assert_int_equal(config.inactive_retention_days, 7);
     assert_string_equal(config.log_level, "info");
     assert_string_equal(config.log_format, "logfmt");
+    assert_string_equal(config.auth, "");
+    assert_string_equal(config.demo_tokens, "off");
+    assert_string_equal(config.token_expiry_closes, "on");
     config_done(&config);
     assert_null(config.stage);
 }
@@ -93,6 +96,20 @@ static void test_a_flag_has_its_value_behind_it_or_behind_an_equals_sign(void **
     assert_int_equal(config.port, 9000);
     assert_int_equal(config.admin_port, 0);
     assert_string_equal(config.jwt_issuer, "a=b");
+    config_done(&config);
+}
+
+static void test_a_choice_whose_default_is_empty_can_be_made_empty_again(void **state)
+{
+    struct config config;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(load(&config, &err, ARGS("--auth=required")), OK);
+    assert_string_equal(config.auth, "required");
+    config_done(&config);
+    assert_int_equal(load(&config, &err, ARGS("--auth=required", "--auth=")), OK);
+    assert_string_equal(config.auth, "");
     config_done(&config);
 }
 
@@ -172,6 +189,8 @@ static void test_a_wrong_value_is_refused_with_source_and_what_is_allowed(void *
         {"--integration-timeout-ms=29001",
          "--integration-timeout-ms: \"29001\" is not an integer from 50 to 29000"},
         {"--log-level=loud", "--log-level: \"loud\" is none of: debug info warn error"},
+        {"--auth=maybe", "--auth: \"maybe\" is none of: off optional required"},
+        {"--demo-tokens=", "--demo-tokens: \"\" is none of: on off"},
         {"--log-level=info warn", "--log-level: \"info warn\" is none of: debug info warn error"},
         {"--log-format=", "--log-format: \"\" is none of: logfmt json"},
         {"--stage=a/b",
@@ -320,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_defaults_hold_when_nobody_says_anything, setup),
         cmocka_unit_test_setup(test_a_flag_has_its_value_behind_it_or_behind_an_equals_sign, setup),
+        cmocka_unit_test_setup(test_a_choice_whose_default_is_empty_can_be_made_empty_again, setup),
         cmocka_unit_test_setup(test_what_is_not_a_flag_moves_to_the_front_in_order, setup),
         cmocka_unit_test_setup(test_the_environment_counts_and_flags_count_more, setup),
         cmocka_unit_test_setup(test_the_names_of_others_count_less_than_ours, setup),

@@ -219,15 +219,15 @@ static void test_deliveries_reach_whom_they_name(void **state)
     assert_int_equal(a->out.len, 4);
     assert_int_equal(b->out.len, 0);
     assert_int_equal(deliver_text(connections, NULL, (struct delivery){.kind = DELIVERY_REPLY}), 0);
+    assert_int_equal(deliver_text(connections, a,
+                                  (struct delivery){DELIVERY_CONNECTION, b->id, NULL, 0, NULL, 0}),
+                     1);
     assert_int_equal(
-        deliver_text(connections, a, (struct delivery){DELIVERY_CONNECTION, b->id, NULL, 0, NULL}),
-        1);
+        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u1", NULL, 0, NULL, 0}), 1);
     assert_int_equal(
-        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u1", NULL, 0, NULL}), 1);
+        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u2", NULL, 0, NULL, 0}), 0);
     assert_int_equal(
-        deliver_text(connections, a, (struct delivery){DELIVERY_USER, "u2", NULL, 0, NULL}), 0);
-    assert_int_equal(
-        deliver_text(connections, a, (struct delivery){DELIVERY_TOPIC, "t", NULL, 0, a->id}), 1);
+        deliver_text(connections, a, (struct delivery){DELIVERY_TOPIC, "t", NULL, 0, a->id, 0}), 1);
     assert_int_equal(deliver_text(connections, a, (struct delivery){.kind = DELIVERY_ALL}), 2);
 }
 
@@ -240,7 +240,7 @@ static void test_a_close_that_may_not_be_sent_becomes_1000(void **state)
 
     for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
         struct connection *connection = open_one(*state);
-        struct delivery delivery = {DELIVERY_CLOSE, NULL, payloads[i], 0, NULL};
+        struct delivery delivery = {DELIVERY_CLOSE, NULL, payloads[i], 0, NULL, 0};
 
         delivery.payload_len = payloads[i] ? strlen(payloads[i]) : 0;
         assert_int_equal(deliver(&context, connection, &delivery), 1);
@@ -254,11 +254,80 @@ static void test_a_close_carries_code_and_reason(void **state)
     struct metrics metrics = {0};
     struct delivery_context context = {*state, &metrics};
     const char *payload = "{\"code\":4001,\"reason\":\"bye\"}";
-    struct delivery delivery = {DELIVERY_CLOSE, connection->id, payload, strlen(payload), NULL};
+    struct delivery delivery = {DELIVERY_CLOSE, connection->id, payload, strlen(payload), NULL, 0};
 
     assert_int_equal(deliver(&context, NULL, &delivery), 1);
     assert_int_equal(connection->close_code, 4001);
     assert_string_equal(connection->close_reason, "bye");
+}
+
+static size_t deliver_numbered(struct connections *connections, struct delivery delivery,
+                               const char *payload)
+{
+    struct metrics metrics = {0};
+    struct delivery_context context = {connections, &metrics};
+
+    delivery.payload = payload;
+    delivery.payload_len = strlen(payload);
+    return deliver(&context, NULL, &delivery);
+}
+
+static void assert_text(struct connection *connection, const char *text)
+{
+    assert_int_equal(connection->out.len, strlen(text) + 2);
+    assert_memory_equal(connection->out.data + 2, text, strlen(text));
+    buf_clear(&connection->out);
+}
+
+static void test_seq_is_only_for_those_that_asked(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *plain = open_one(connections);
+    struct connection *asked = open_one(connections);
+    struct delivery delivery = {.kind = DELIVERY_ALL, .seq = 17};
+
+    asked->wants_seq = true;
+    assert_int_equal(deliver_numbered(connections, delivery, "{\"a\": 1}"), 2);
+    assert_text(plain, "{\"a\": 1}");
+    assert_text(asked, "{\"seq\":17,\"a\": 1}");
+    assert_int_equal(deliver_numbered(connections, delivery, "{}"), 2);
+    assert_text(plain, "{}");
+    assert_text(asked, "{\"seq\":17}");
+    assert_int_equal(deliver_numbered(connections, delivery, "[1, 2]"), 2);
+    assert_text(plain, "[1, 2]");
+    assert_text(asked, "{\"seq\":17,\"data\":[1, 2]}");
+    delivery.seq = 0; /* ephemeral */
+    assert_int_equal(deliver_numbered(connections, delivery, "{\"a\": 1}"), 2);
+    assert_text(plain, "{\"a\": 1}");
+    assert_text(asked, "{\"a\": 1}");
+}
+
+static void test_a_ping_is_a_frame_of_its_own(void **state)
+{
+    struct connection *connection = open_one(*state);
+
+    connection_ping(connection);
+    assert_int_equal(connection->out.len, 4);
+    assert_memory_equal(connection->out.data, "\x89\x02sb", 4);
+    connection_close(connection, 1000, "");
+    connection_ping(connection);
+    assert_int_equal(connection->out.len, 4);
+}
+
+static void test_the_user_is_the_one_whose_topic_it_is_in(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *connection = open_one(connections);
+
+    assert_null(connection_user_id(connection));
+    assert_false(connection_is_subscribed(connection, "t"));
+    connection_subscribe(connections, connection, "user");
+    connection_subscribe(connections, connection, "user:u1");
+    connection_subscribe(connections, connection, "t");
+    assert_string_equal(connection_user_id(connection), "u1");
+    assert_true(connection_is_subscribed(connection, "t"));
+    connection_unsubscribe(connections, connection, "user:u1");
+    assert_null(connection_user_id(connection));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -277,6 +346,9 @@ int main(void)
         TEST(test_deliveries_reach_whom_they_name),
         TEST(test_a_close_that_may_not_be_sent_becomes_1000),
         TEST(test_a_close_carries_code_and_reason),
+        TEST(test_seq_is_only_for_those_that_asked),
+        TEST(test_a_ping_is_a_frame_of_its_own),
+        TEST(test_the_user_is_the_one_whose_topic_it_is_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base64url.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void base64url_add(struct buf *out, const void *bytes, size_t len)
+{
+    const unsigned char *from = bytes;
+    uint32_t bits = 0;
+    int count = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        bits = bits << 8 | from[i];
+        for (count += 8; count >= 6; count -= 6)
+            buf_addc(out, alphabet[bits >> (count - 6) & 63]);
+    }
+    if (count > 0)
+        buf_addc(out, alphabet[bits << (6 - count) & 63]);
+}
+
+unsigned char *base64url_decode(const char *text, size_t len, size_t *out_len)
+{
+    unsigned char *out;
+    uint32_t bits = 0;
+    int count = 0;
+    size_t n = 0;
+
+    if (len % 4 == 1)
+        return NULL;
+    out = mem_alloc(len / 4 * 3 + 3);
+    for (size_t i = 0; i < len; i++) {
+        const char *found = memchr(alphabet, text[i], sizeof(alphabet) - 1);
+
+        if (!found) {
+            free(out);
+            return NULL;
+        }
+        bits = bits << 6 | (uint32_t)(found - alphabet);
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            out[n++] = (unsigned char)(bits >> count);
+        }
+    }
+    if (bits & ((1U << count) - 1)) {
+        free(out);
+        return NULL;
+    }
+    *out_len = n;
+    return out;
+}
