@@ -31,7 +31,7 @@ struct command {
     int arguments_most;
     bool has_json;
     bool has_markdown;
-    bool has_targets; /* --user, --topic, --all */
+    bool has_targets; /* --user, --topic, --all and the flags of typed messages */
     bool has_claims;  /* --claims, --ttl, --alg */
 };
 
@@ -390,7 +390,7 @@ static const struct command commands[] = {
      .help = "lists the live connections of all nodes",
      .run = run_connections},
     {.name = "send",
-     .usage = "<connection>|--user <id>|--topic <topic>|--all <text> [--json]",
+     .usage = "<connection>|--user <id>|--topic <topic>|--all [<type>] <text> [--json]",
      .arguments_least = 1,
      .arguments_most = 2,
      .has_json = true,
@@ -452,6 +452,12 @@ static void print_help(FILE *out)
             fprintf(out, "\n  %*s", USAGE_WIDTH, "");
         fprintf(out, " %s\n", commands[i].help);
     }
+    fputs("\nTypes of what send sends, otherwise the text as it is:\n"
+          "  --system [--level info|warning|error]\n"
+          "  --error <code> [--retryable] [--retry-after <seconds>]\n"
+          "  --typing (the text is on or off)\n"
+          "  --chat-response <message id> [--partial]\n",
+          out);
     fputs("\nSettings, also as environment variables (--max-frame-bytes is "
           "SWITCHBOARD_MAX_FRAME_BYTES):\n",
           out);
@@ -527,14 +533,24 @@ static const char *take_options(int *argc, char **argv, struct invocation *invoc
         const char *name;
         const char **value;
     } options[] = {
-        {"--user", &invocation->user},     {"--topic", &invocation->topic},
-        {"--claims", &invocation->claims}, {"--ttl", &invocation->ttl},
+        {"--user", &invocation->user},
+        {"--topic", &invocation->topic},
+        {"--claims", &invocation->claims},
+        {"--ttl", &invocation->ttl},
         {"--alg", &invocation->alg},
+        {"--level", &invocation->level},
+        {"--error", &invocation->error_code},
+        {"--retry-after", &invocation->retry_after},
+        {"--chat-response", &invocation->response_id},
     };
 
     invocation->is_json = take_flag(argc, argv, "--json");
     invocation->is_markdown = take_flag(argc, argv, "--markdown");
     invocation->is_all = take_flag(argc, argv, "--all");
+    invocation->is_system = take_flag(argc, argv, "--system");
+    invocation->is_typing = take_flag(argc, argv, "--typing");
+    invocation->is_retryable = take_flag(argc, argv, "--retryable");
+    invocation->is_partial = take_flag(argc, argv, "--partial");
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         if (!take_option(argc, argv, options[i].name, options[i].value))
             return options[i].name;
@@ -560,6 +576,13 @@ static void set_up_log(const struct config *config)
                       strcmp(config->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
 }
 
+static bool has_type(const struct invocation *invocation)
+{
+    return invocation->is_system || invocation->is_typing || invocation->is_retryable ||
+           invocation->is_partial || invocation->level || invocation->error_code ||
+           invocation->retry_after || invocation->response_id;
+}
+
 /* What is wrong with a command's arguments, or NULL. */
 static const char *check_arguments(const struct command *command,
                                    const struct invocation *invocation, int count)
@@ -577,6 +600,8 @@ static const char *check_arguments(const struct command *command,
         return "this command has no --markdown";
     if (has_target && !command->has_targets)
         return "this command has no --user, --topic or --all";
+    if (has_type(invocation) && !command->has_targets)
+        return "only send has typed messages";
     if (has_claims && !command->has_claims)
         return "this command has no --claims, --ttl or --alg";
     return NULL;

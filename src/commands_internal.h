@@ -22,12 +22,21 @@ struct invocation {
     bool is_json;
     bool is_markdown;
     bool is_all;
+    /* send: the text is part of a typed message (messages.h) */
+    bool is_system;
+    bool is_typing;
+    bool is_retryable;
+    bool is_partial;
     /* options with a value, NULL when not given */
     const char *user;
     const char *topic;
     const char *claims;
     const char *ttl;
     const char *alg;
+    const char *level;
+    const char *error_code;
+    const char *retry_after;
+    const char *response_id;
 };
 
 int fail_command(const struct error *err); /* prints it; the exit code */

@@ -7,13 +7,16 @@
  */
 #include "commands_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
 #include "http_client.h"
 #include "json.h"
+#include "messages.h"
 #include "pgarray.h"
 
 enum { POST_TIMEOUT_MS = 5000, URL_BYTES = 4096, ANSWER_BYTES = 65536 };
@@ -177,7 +180,85 @@ static int send_to_connection(const struct invocation *invocation, const char *i
                    ARRAY_LEN(params));
 }
 
+/* ---- typed messages ---- */
+
+static bool write_system(const struct invocation *invocation, const char *text, struct buf *out)
+{
+    enum message_level level = MESSAGE_INFO;
+
+    if (invocation->level && !message_parse_level(invocation->level, &level))
+        return false;
+    message_write_system(out, text, level);
+    return true;
+}
+
+static bool write_error(const struct invocation *invocation, const char *text, struct buf *out)
+{
+    int64_t retry_after = MESSAGE_NO_RETRY_AFTER;
+    char *end;
+
+    if (invocation->retry_after) {
+        errno = 0;
+        retry_after = strtoll(invocation->retry_after, &end, 10);
+        if (errno || end == invocation->retry_after || *end || retry_after < 0 ||
+            retry_after > INT32_MAX)
+            return false;
+    }
+    message_write_error(out, invocation->error_code, text, invocation->is_retryable, retry_after);
+    return true;
+}
+
+static bool write_typing(const char *text, struct buf *out)
+{
+    bool is_on = strcmp(text, "on") == 0;
+
+    if (!is_on && strcmp(text, "off") != 0)
+        return false;
+    message_write_typing_indicator(out, is_on);
+    return true;
+}
+
+/* The text, or the typed message that has it: what is wrong with the flags, or NULL. */
+static const char *write_payload(const struct invocation *invocation, const char *text,
+                                 struct buf *out)
+{
+    bool is_error = invocation->error_code != NULL;
+    bool is_response = invocation->response_id != NULL;
+
+    if (invocation->is_system + invocation->is_typing + is_error + is_response > 1)
+        return "a message has one type";
+    if (invocation->level && !invocation->is_system)
+        return "--level belongs to --system";
+    if ((invocation->is_retryable || invocation->retry_after) && !is_error)
+        return "--retryable and --retry-after belong to --error";
+    if (invocation->is_partial && !is_response)
+        return "--partial belongs to --chat-response";
+    if (invocation->is_system)
+        return write_system(invocation, text, out) ? NULL : "--level takes info, warning or error";
+    if (is_error)
+        return write_error(invocation, text, out) ? NULL : "--retry-after takes seconds";
+    if (invocation->is_typing)
+        return write_typing(text, out) ? NULL : "the text of --typing is on or off";
+    if (is_response)
+        message_write_chat_response(out, invocation->response_id, text, !invocation->is_partial,
+                                    NULL);
+    else
+        buf_adds(out, text);
+    return NULL;
+}
+
 /* ---- commands ---- */
+
+static int send_payload(const struct invocation *invocation, const char *payload)
+{
+    if (invocation->user)
+        return send_to_user(invocation, payload);
+    if (invocation->topic)
+        return publish(invocation, invocation->topic, payload);
+    if (invocation->is_all)
+        return publish_to_all(invocation, payload);
+    return send_to_connection(invocation, invocation->arguments[0], payload);
+}
 
 int run_send(const struct invocation *invocation)
 {
@@ -185,16 +266,17 @@ int run_send(const struct invocation *invocation)
     const char *second = invocation->arguments[1];
     int targets = (invocation->user != NULL) + (invocation->topic != NULL) + invocation->is_all +
                   (second != NULL);
+    struct buf payload;
+    const char *wrong;
+    int code;
 
     if (targets != 1)
         return fail_usage("send takes one of: a connection, --user, --topic, --all; then the text");
-    if (invocation->user)
-        return send_to_user(invocation, first);
-    if (invocation->topic)
-        return publish(invocation, invocation->topic, first);
-    if (invocation->is_all)
-        return publish_to_all(invocation, first);
-    return send_to_connection(invocation, first, second);
+    buf_init(&payload, COMMAND_OUTPUT_BYTES);
+    wrong = write_payload(invocation, second ? second : first, &payload);
+    code = wrong ? fail_usage(wrong) : send_payload(invocation, buf_str(&payload));
+    buf_done(&payload);
+    return code;
 }
 
 int run_publish(const struct invocation *invocation)

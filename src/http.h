@@ -7,6 +7,8 @@
  *   GET  /metrics                       Prometheus text
  *   GET  /connections?limit=&after=     rows of live connections, JSON
  *   POST /email-verifications           {"email":...} -> {"email":...,"delivered":true|false}
+ *   POST /users/{userId}                JSON, to all connections of a user -> {"reached":n}
+ *   POST /topics/{topic}                JSON, published -> {"published":true}
  *   POST|GET|DELETE [/{stage}]/@connections/{id}   the management API, its basic form
  */
 #pragma once

@@ -404,6 +404,89 @@ static void delete_connection(struct http_request *request)
     }
 }
 
+/* ---- POST /users/{userId} and /topics/{topic} ---- */
+
+static void on_sent(struct http_request *request, const struct rows *rows)
+{
+    json_open(&request->answer, NULL, '{');
+    json_int(&request->answer, "reached", rows_int(rows, 0, 0));
+    json_close(&request->answer, '}');
+    follower_wake(request->env->follower); /* also for nobody: one may be connecting right now */
+    http_answer(request, 200);
+}
+
+static void on_published(struct http_request *request, const struct rows *rows)
+{
+    (void)rows;
+    json_open(&request->answer, NULL, '{');
+    json_bool(&request->answer, "published", true);
+    json_close(&request->answer, '}');
+    follower_wake(request->env->follower);
+    http_answer(request, 200);
+}
+
+struct audience {
+    const char *segment; /* of the path, in front of the name */
+    const char *query_name;
+    const char *sql;
+    void (*on_rows)(struct http_request *request, const struct rows *rows);
+};
+
+static const struct audience audiences[] = {
+    {"users", "broadcast_to_user", "select switchboard.broadcast_to_user($1, $2::jsonb)", on_sent},
+    {"topics", "publish", "select switchboard.publish($1, $2::jsonb)", on_published},
+};
+
+static const struct audience *find_audience(const char *segment)
+{
+    for (size_t i = 0; i < ARRAY_LEN(audiences); i++)
+        if (strcmp(audiences[i].segment, segment) == 0)
+            return &audiences[i];
+    return NULL;
+}
+
+static void post_to_audience(struct http_request *request, const struct audience *audience,
+                             const char *name)
+{
+    const char *params[] = {name, buf_str(&request->body)};
+    struct store_query query = {
+        .lane = STORE_EVENT,
+        .slot = STORE_ANY_SLOT,
+        .name = audience->query_name,
+        .sql = audience->sql,
+        .params = params,
+        .param_count = ARRAY_LEN(params),
+    };
+
+    http_query(request, &query, audience->on_rows);
+}
+
+static bool is_json(struct buf *text)
+{
+    struct json *json = NULL;
+    enum status st = json_parse(buf_str(text), text->len, &json, NULL);
+
+    json_free(json);
+    return st == OK;
+}
+
+static void run_audience(struct http_request *request, const struct audience *audience,
+                         const char *name)
+{
+    if (buf_full(&request->body)) {
+        http_answer_message(request, 413, "The body is too large");
+    } else if (strcmp(request->method, "POST") != 0) {
+        request->allow = "POST";
+        http_answer_message(request, 405, "Method not allowed");
+    } else if (*name == '\0' || !utf8_is_valid(name, strlen(name))) {
+        http_answer_message(request, 400, "The name in the path must be UTF-8 and not empty");
+    } else if (!is_json(&request->body)) {
+        http_answer_message(request, 400, "The body must be JSON: it is the message");
+    } else {
+        post_to_audience(request, audience, name);
+    }
+}
+
 /* ---- routing ---- */
 
 struct methods {
@@ -518,6 +601,8 @@ void http_route(struct http_request *request)
         run_path(request, segments[0]);
     else if (count == 2 && strcmp(segments[0], "@connections") == 0)
         run_management(request, NULL, segments[1]);
+    else if (count == 2 && find_audience(segments[0]))
+        run_audience(request, find_audience(segments[0]), segments[1]);
     else if (count == 3 && strcmp(segments[1], "@connections") == 0)
         run_management(request, segments[0], segments[2]);
     else
