@@ -230,7 +230,9 @@ def environment(database_url, settings):
     env["ASAN_OPTIONS"] = "detect_leaks=1:exitcode=99"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:exitcode=99"
     env["SWITCHBOARD_DATABASE_URL"] = database_url
-    env.update({f"SWITCHBOARD_{name.upper()}": str(value) for name, value in settings.items()})
+    # In capitals: a variable of somebody else, as it stands.
+    env.update({name if name.isupper() else f"SWITCHBOARD_{name.upper()}": str(value)
+                for name, value in settings.items()})
     return env
 
 

@@ -72,6 +72,15 @@ def test_the_row_is_there_when_the_101_arrives(shared):
     client.close()
 
 
+@pytest.mark.parametrize("variable", ["AWS_WEBSOCKET_API_GATEWAY_ENDPOINT",
+                                      "WEBSOCKET_API_ENDPOINT"])
+def test_the_row_has_the_management_endpoint_of_the_environment(database, start_server, variable):
+    server = start_server(database, **{variable: "https://abc.example.com/prod"})
+    client = server.connect()
+    assert database.row(client.id)["api_gateway_endpoint"] == "https://abc.example.com/prod"
+    client.close()
+
+
 def test_a_client_without_user_agent_has_none_in_its_row(shared):
     client = shared.connect()
     assert shared.database.row(client.id)["user_agent"] is None

@@ -94,6 +94,30 @@ def test_a_token_of_production_says_who_it_is(shared):
     client.close()
 
 
+@pytest.mark.parametrize("claims, secret", [
+    ({"exp": 1}, SECRET), ({}, SECRET + "x")], ids=["expired", "forged"])
+def test_a_token_of_production_that_is_not_good_is_refused_with_this_profiles_body(
+        shared, claims, secret):
+    token = jwt.encode({"userId": "u1", "exp": int(time.time()) + 600, **claims}, secret,
+                       algorithm="HS256")
+    answer = shared.refused(f"userId=u1&token={token}")
+    assert (answer.status, answer.json()) == (401, {"error": "Invalid authentication token"})
+
+
+def test_a_shipped_route_is_replaced_while_clients_stay(database, start_server):
+    """Every profile is SQL: the next message runs the new version."""
+    server = start_server(database, profile="chat", jwt_secret=SECRET)
+    client = server.connect("userId=u1", welcome=False)
+    client.recv_json()
+    assert client.ask({"type": "ping"})["type"] == "pong"
+    database.execute("""
+        create or replace function chat.ping(event switchboard.event)
+        returns setof switchboard.delivery language sql as
+        $$ select * from switchboard.reply('{"type":"pong","data":"new"}') $$""")
+    assert client.ask({"type": "ping"}) == {"type": "pong", "data": "new"}
+    client.close()
+
+
 def test_without_the_demo_mode_a_demo_token_is_a_bad_one(database, start_server):
     server = start_server(database, profile="chat", jwt_secret=SECRET)
     answer = server.refused("userId=u1&token=valid_abc")

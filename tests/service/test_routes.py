@@ -350,6 +350,7 @@ CONNECT = """
         case event.query ->> 'token'
             when 'bad' then
                 raise exception '{"error":"Invalid authentication token"}' using errcode = 'SB401';
+            when 'barred' then raise exception 'not here' using errcode = 'SB403';
             when 'teapot' then raise exception 'short and stout' using errcode = 'SB418';
             when 'broken' then raise exception 'broken' using errcode = 'P0001';
             else null;
@@ -383,6 +384,8 @@ def test_connect_refuses_with_its_status_and_text(door):
     assert answer.header("content-type") == "application/json; charset=UTF-8"
     answer = door.refused("token=teapot")
     assert (answer.status, answer.body) == (418, b"short and stout")
+    answer = door.refused("token=barred")
+    assert (answer.status, answer.body) == (403, b"not here")
     assert door.database.value("select count(*) from switchboard.websocket_connections") == 0
 
 
