@@ -39,6 +39,7 @@ declare
         'audit(text, jsonb)',
         'reply(jsonb)',
         'to_all(jsonb, text)',
+        'then_run(text)',
         'to_close(text, integer, text)',
         'to_connection(text, jsonb)',
         'to_topic(text, jsonb, text)',

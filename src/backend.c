@@ -164,7 +164,11 @@ static void apply_rows(struct backend *backend, struct connection *origin, const
 
 /* ---- messages ---- */
 
-enum { MESSAGE_PARAMS = 11, ERROR_PARAMS = MESSAGE_PARAMS + 2 };
+enum {
+    MESSAGE_PARAMS = 11,
+    ERROR_PARAMS = MESSAGE_PARAMS + 2,
+    MAX_STEPS = 100 /* a route that goes on for ever does not */
+};
 
 /* One message event on its way.  The texts are kept for $error. */
 struct message_call {
@@ -178,6 +182,7 @@ struct message_call {
     char *body;
     char *token;
     char connected_at[24];
+    unsigned steps; /* of then_run() */
 };
 
 static void finish_message(struct message_call *call, enum backend_result result)
@@ -264,6 +269,27 @@ static void on_message_failed(struct message_call *call, const struct error *err
     handle_error(call, err->sqlstate, err->text);
 }
 
+static void send_call(struct message_call *call);
+
+/* What the route left for a step of its own ("then_run"): NULL when nothing. */
+static const char *next_step(const struct rows *rows)
+{
+    for (size_t row = 0; row < rows_count(rows); row++)
+        if (result_is(rows, row, "then"))
+            return rows_text(rows, row, RESULT_TARGET);
+    return NULL;
+}
+
+/* True when there is one and it is on its way. */
+static bool go_on(struct message_call *call, const char *step)
+{
+    if (!step || ++call->steps > MAX_STEPS)
+        return false;
+    snprintf(call->route_key, sizeof(call->route_key), "%s", step);
+    send_call(call);
+    return true;
+}
+
 static void on_message_handled(void *ctx, const struct error *err, const struct rows *rows)
 {
     struct message_call *call = ctx;
@@ -276,6 +302,8 @@ static void on_message_handled(void *ctx, const struct error *err, const struct 
     is_forbidden = rows_count(rows) > 0 && result_is(rows, 0, "forbidden");
     if (!is_forbidden)
         apply_rows(call->backend, call->connection, rows);
+    if (go_on(call, next_step(rows)))
+        return;
     finish_message(call, is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
 }
 
@@ -303,10 +331,8 @@ static struct message_call *new_call(struct backend *backend, const struct backe
     return call;
 }
 
-void backend_message(struct backend *backend, const struct backend_message *message,
-                     backend_message_done *done, void *ctx)
+static void send_call(struct message_call *call)
 {
-    struct message_call *call = new_call(backend, message, done, ctx);
     const char *params[MESSAGE_PARAMS];
     struct store_query query = {
         .lane = STORE_EVENT,
@@ -319,7 +345,13 @@ void backend_message(struct backend *backend, const struct backend_message *mess
     };
 
     fill_message_params(call, params);
-    store_call(backend->env.store, &query, on_message_handled, call);
+    store_call(call->backend->env.store, &query, on_message_handled, call);
+}
+
+void backend_message(struct backend *backend, const struct backend_message *message,
+                     backend_message_done *done, void *ctx)
+{
+    send_call(new_call(backend, message, done, ctx));
 }
 
 void backend_refuse(struct backend *backend, const struct backend_message *message,

@@ -94,6 +94,15 @@ end;
 comment on function switchboard.to_close(text, integer, text) is
     'Closes a connection with a close frame, after what was sent to it before.';
 
+create or replace function switchboard.then_run(step text)
+returns switchboard.delivery
+language sql immutable parallel safe
+begin atomic
+    select row ('then', '$then:' || step, null, null)::switchboard.delivery;
+end;
+comment on function switchboard.then_run(text) is
+    'In a route: what it returned goes out at once, and then the route "$then:<step>" of the same schemas runs for the same message, in a transaction of its own.';
+
 create or replace function switchboard.accept(
     user_id text default null,
     user_email text default null,

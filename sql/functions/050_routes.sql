@@ -41,7 +41,8 @@ declare
     schema_name text;
 begin
     -- No client gets at "$connect" or "$error" by naming it, and a long name is not cut to fit.
-    if find_message_route.route_key !~ '^\$'
+    -- The steps of then_run() come from routes: a message's key never begins with a dollar.
+    if (find_message_route.route_key !~ '^\$' or find_message_route.route_key ~ '^\$then:')
        and pg_catalog.octet_length(find_message_route.route_key) between 1 and 63 then
         schema_name := switchboard.find_route(find_message_route.routes, find_message_route.route_key);
         if schema_name is not null then
@@ -80,7 +81,8 @@ as $$
      where p.prorettype = 'switchboard.delivery'::pg_catalog.regtype
        and p.prokind = 'f'
        and (p.proargtypes = ('switchboard.event'::regtype::oid)::text::oidvector
-            and (p.proname !~ '^\$' or p.proname in ('$connect', '$disconnect', '$default'))
+            and (p.proname !~ '^\$' or p.proname ~ '^\$then:'
+                 or p.proname in ('$connect', '$disconnect', '$default'))
             -- Of the routes that are built in only this one can be reached.
             and (n.nspname <> 'switchboard' or p.proname = 'resume')
             or p.proname = '$error'

@@ -198,10 +198,24 @@ begin
     return next chatbot.audit('chat_message', event, jsonb_build_object(
                     'sessionId', chatbot.session_of(event), 'messageId', message_id,
                     'characters', length(question #>> '{}')));
-    parts := array(select a.part from chatbot.answer(event) as a (part));
-    perform chatbot.store(event, switchboard.typed_message('chat_message', jsonb_build_object(
-                'messageId', message_id, 'content', question)));
     return next switchboard.reply(switchboard.create_typing_indicator(true));
+    -- The client sees the typing while the answer is being made.
+    return next switchboard.then_run('answer');
+end;
+$$;
+comment on function chatbot.chat_message(switchboard.event) is
+    'chat_message: typing_indicator true at once; "$then:answer" does the rest.';
+
+create or replace function chatbot."$then:answer"(event switchboard.event)
+returns setof switchboard.delivery
+language plpgsql
+as $$
+declare
+    message_id constant text := coalesce(event.message_id, gen_random_uuid()::text);
+    parts constant text[] := array(select a.part from chatbot.answer(event) as a (part));
+begin
+    perform chatbot.store(event, switchboard.typed_message('chat_message', jsonb_build_object(
+                'messageId', message_id, 'content', event.body #> '{data,message}')));
     for n in 1 .. cardinality(parts) loop
         return next switchboard.reply(switchboard.create_chat_response(
                         message_id, parts[n], n = cardinality(parts)));
@@ -214,8 +228,8 @@ begin
     end if;
 end;
 $$;
-comment on function chatbot.chat_message(switchboard.event) is
-    'chat_message: typing_indicator true, what respond() says as chat_response, typing_indicator false.';
+comment on function chatbot."$then:answer"(switchboard.event) is
+    'What respond() says as chat_response, typing_indicator false; both sides go into the history of the session.';
 
 create or replace function chatbot."$default"(event switchboard.event)
 returns setof switchboard.delivery
@@ -251,6 +265,9 @@ begin
         return next switchboard.reply(switchboard.create_error(
             case when code like 'SB4%' then 'INVALID_MESSAGE' else 'INTERNAL_ERROR' end, message,
             code not like 'SB4%'));
+        if event.route_key = '$then:answer' then
+            return next switchboard.reply(switchboard.create_typing_indicator(false));
+        end if;
     end if;
 end;
 $$;

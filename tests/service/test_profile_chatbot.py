@@ -89,6 +89,52 @@ def test_without_a_good_token_the_handshake_fails_with_401(shared, query):
     assert answer.json()["message"] == "Unauthorized"
 
 
+RESPONDERS = """
+    create schema mine;
+    create function mine.respond(event switchboard.event) returns setof text language sql as
+    $$ select case event.body #>> '{data,message}'
+                  when 'slow' then (select 'done' from pg_advisory_xact_lock(7))
+                  when 'broken' then (1 / (select 0))::text end $$;
+    grant usage on schema mine to public;
+"""
+
+
+def test_the_client_sees_the_typing_while_the_answer_is_being_made(database, start_server):
+    database.execute(RESPONDERS)
+    server = start_server(database, profile="chatbot", routes="mine", jwt_secret=SECRET)
+    client = connect(server)
+    session = database.connect()
+    with session, session.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(7)")  # respond() waits for it
+        client.send({"action": "chat_message", "data": {"message": "slow", "sessionId": "s"}})
+        assert payload_of(client.recv_json(), "typing_indicator") == {"isTyping": True}
+        client.assert_silent()
+    session.close()
+    assert payload_of(client.recv_json(), "chat_response")["content"] == "done"
+    assert payload_of(client.recv_json(), "typing_indicator") == {"isTyping": False}
+    client.close()
+
+
+def test_an_answer_that_fails_is_an_error_and_ends_the_typing(database, start_server):
+    database.execute(RESPONDERS)
+    server = start_server(database, profile="chatbot", routes="mine", jwt_secret=SECRET)
+    client = connect(server)
+    client.send({"action": "chat_message", "data": {"message": "broken", "sessionId": "s"}})
+    assert payload_of(client.recv_json(), "typing_indicator") == {"isTyping": True}
+    assert payload_of(client.recv_json(), "error")["code"] == "INTERNAL_ERROR"
+    assert payload_of(client.recv_json(), "typing_indicator") == {"isTyping": False}
+    line, = [line for line in server.log().splitlines() if "event=route.error" in line]
+    assert "$then:answer" in line and "chatbot" in line and "sqlstate=22012" in line, line
+    client.close()
+
+
+def test_a_client_cannot_name_a_step(shared):
+    client = connect(shared)
+    assert error_of(client, {"action": "$then:answer", "data": {"message": "x"}}) == {
+        "code": "INVALID_ACTION", "message": "Unknown action: $then:answer", "retryable": False}
+    client.close()
+
+
 # ---- chat_message ----
 
 def test_a_message_is_answered_between_two_typing_indicators(shared):

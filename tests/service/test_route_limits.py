@@ -67,6 +67,25 @@ def slowest_quick_answer(clients, seconds):
     return slowest
 
 
+def test_a_route_that_goes_on_for_ever_is_stopped_after_100_steps(server):
+    server.database.execute("""
+        create sequence app.steps;
+        grant usage on sequence app.steps to public;
+        create function app."$then:again"(event switchboard.event)
+        returns setof switchboard.delivery language plpgsql as $$
+        begin
+            return next switchboard.reply(to_jsonb(nextval('app.steps')));
+            return next switchboard.then_run('again');
+        end $$;
+        create function app.again(event switchboard.event)
+        returns switchboard.delivery language sql as $$ select switchboard.then_run('again') $$""")
+    client = server.connect()
+    client.send({"action": "again"})
+    assert [client.recv_json() for _ in range(100)] == list(range(1, 101))
+    assert client.ask({"action": "quick", "n": 1}) == {"action": "quick", "n": 1}
+    client.close()
+
+
 def test_as_many_rows_as_allowed(server):
     client = server.connect()
     client.send({"action": "many", "rows": 10000})

@@ -2,7 +2,7 @@
 -- The constructors of deliveries, and the small helpers beside them.
 begin;
 \ir lib/helpers.sql
-select plan(24);
+select plan(25);
 
 select results_eq(
     $$ select kind, target, payload::jsonb, except_connection from switchboard.reply('{"a": 1}') $$,
@@ -55,6 +55,9 @@ select is(switchboard.parse_json('"\ud800"'), null, 'parse_json() of half a surr
 select is(switchboard.parse_json('1e999999'), null, 'parse_json() of a number past numeric');
 select is(switchboard.parse_json(repeat('[', 20000)), null, 'parse_json() of something too deep');
 select is(switchboard.parse_json(null), null, 'parse_json() of SQL null');
+
+select is(to_jsonb(switchboard.then_run('answer')) - 'except_connection',
+          '{"kind": "then", "target": "$then:answer", "payload": null}', 'then_run()');
 
 select is(switchboard.now_ms() / 1000, switchboard.now_s(), 'now_ms() and now_s() agree');
 select ok(abs(switchboard.now_s() - extract(epoch from clock_timestamp())) < 60, 'and mean now');

@@ -2,16 +2,33 @@
 -- The profile chatbot: every row of its table.
 begin;
 \ir lib/helpers.sql
-select plan(41);
+select plan(42);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
 
 create function pg_temp.says(id text, body text, routes text[] default '{chatbot}')
 returns table (kind text, frame jsonb)
-language sql as $$
-    select m.kind, pg_temp.body(m.payload)
-      from pg_temp.message(id, body, null, routes, coalesce(switchboard.parse_json(body) ->> 'action', '$default')) as m;
+language plpgsql as $$
+declare
+    key text := coalesce(switchboard.parse_json(body) ->> 'action', '$default');
+    m switchboard.event_result;
+    step text;
+begin
+    while key is not null loop -- as the gateway does it
+        step := null;
+        for m in select * from pg_temp.message(id, body, null, routes, key) loop
+            if m.kind = 'then' then
+                step := m.target;
+            else
+                kind := m.kind;
+                frame := pg_temp.body(m.payload);
+                return next;
+            end if;
+        end loop;
+        key := step;
+    end loop;
+end;
 $$;
 create function pg_temp.ask(message text, session text default 's1', id text default 'a', routes text[] default '{chatbot}')
 returns text[]
@@ -103,6 +120,9 @@ select results_eq(format('select e.kind, pg_temp.body(e.payload) -> %L from swit
                ('XX000', 'secret', '{"code": "INTERNAL_ERROR", "message": "Internal server error", "retryable": true}')) as v (code, message, answer);
 select results_eq($$ select e.kind, e.payload::jsonb ->> 'action' from switchboard.handle_error('{chatbot}', 'chat_message', 'a', null, null, null, null, null, 0, '{}', null, 'SB429', '1') as e $$,
     $$ values ('audit', 'rate_limited'), ('reply', null) $$, 'who is too fast is for the audit');
+
+select results_eq($$ select pg_temp.body(e.payload) ->> 'type' from switchboard.handle_error('{chatbot}', '$then:answer', 'a', null, null, null, null, null, 0, '{}', null, 'XX000', 'secret') as e $$,
+    $$ values ('error'), ('typing_indicator') $$, 'an answer that fails ends the typing');
 
 -- ---- $disconnect ----
 select results_eq($$ select kind, payload::jsonb - 'requestId' - 'sourceIp' from pg_temp.disconnect('a', 1001, 'away', '{chatbot}') $$,
