@@ -188,7 +188,6 @@ struct message_call {
 static void finish_message(struct message_call *call, enum backend_result result)
 {
     call->connection->in_flight--;
-    call->backend->message_calls--;
     call->backend->env.metrics->events_in_flight--;
     call->done(call->ctx, result);
     free(call->body);
@@ -326,7 +325,6 @@ static struct message_call *new_call(struct backend *backend, const struct backe
     call->token = mem_strdup(message->token);
     if (connection->in_flight++ == 0)
         connection->slot = store_pick_slot(backend->env.store);
-    backend->message_calls++;
     backend->env.metrics->events_in_flight++;
     return call;
 }

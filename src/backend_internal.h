@@ -19,7 +19,6 @@ struct backend {
     struct backend_env env;
     char *routes;       /* array literal: the schemas of routes, the profile last */
     size_t other_nodes; /* alive beside this one, as of the last heartbeat */
-    size_t message_calls;
     bool is_restore_due; /* a restore did not get through */
     struct connect_queue *connects;
     struct disconnect_queue *disconnects;

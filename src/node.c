@@ -268,11 +268,6 @@ void node_database_is_up(struct node *node, bool is_up)
     renew(node);
 }
 
-bool node_is_registered(const struct node *node)
-{
-    return node->is_registered;
-}
-
 /* ---- leaving ---- */
 
 static void on_leave(void *ctx, const struct error *err, const struct rows *rows)

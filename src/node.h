@@ -42,6 +42,5 @@ struct node *node_create(const struct node_env *env) MUST_USE;
 void node_free(struct node *node);
 /* The follower's lane came up or went down. */
 void node_database_is_up(struct node *node, bool is_up);
-bool node_is_registered(const struct node *node);
 /* Ends the lease; on_left comes when the database has taken it, or cannot. */
 void node_leave(struct node *node);
