@@ -17,8 +17,8 @@ struct disconnect_queue;
 
 struct backend {
     struct backend_env env;
-    char *routes;       /* array literal: the schemas of routes, the profile last */
-    size_t other_nodes; /* alive beside this one, as of the last heartbeat */
+    char *routes;        /* array literal: the schemas of routes, the profile last */
+    size_t other_nodes;  /* alive beside this one, as of the last heartbeat */
     bool is_restore_due; /* a restore did not get through */
     struct connect_queue *connects;
     struct disconnect_queue *disconnects;
