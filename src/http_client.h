@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_client.h - HTTP requests that block: from commands, and on the thread pool (libcurl inside).
+ * http_client.h - HTTP requests (libcurl inside): ones that block, from commands and on the thread
+ * pool; and a pool of keep-alive connections on the loop, many requests at a time.
  */
 #pragma once
 
@@ -27,3 +28,59 @@ struct http_client_request {
  */
 enum status http_client_request(const struct http_client_request *request, struct buf *answer,
                                 long *http_status, struct error *err) MUST_USE;
+
+/* ---- on the loop ---- */
+
+struct http_call;
+struct http_pool;
+struct loop;
+
+/* Loop thread only. */
+struct http_pool *http_pool_create(struct loop *loop) MUST_USE;
+/* Calls that are open are dropped without an answer. */
+void http_pool_free(struct http_pool *pool); /* NULL is allowed */
+
+struct http_pool_header {
+    const char *name; /* a token, and a value without CR, LF and NUL: the caller has checked */
+    const char *value;
+};
+
+/* Everything is copied.  Host and, with a body, Content-Length are added; nothing else is. */
+struct http_pool_request {
+    const char *method;
+    const char *url; /* sent as it is, without dots being resolved; http or https */
+    const struct http_pool_header *headers;
+    size_t header_count;
+    const char *body; /* NULL: none */
+    size_t body_len;
+    int64_t timeout_ms; /* for all of it */
+    size_t max_answer_bytes;
+};
+
+enum http_outcome {
+    HTTP_ANSWERED,    /* with whatever status */
+    HTTP_TIMED_OUT,   /* timeout_ms is over */
+    HTTP_UNREACHABLE, /* not sent as far as anybody can know: no connection, no such host */
+    HTTP_BROKEN,      /* went away in between, or answered what is not HTTP */
+    HTTP_TOO_LARGE    /* the answer is larger than max_answer_bytes */
+};
+
+/* Borrowed during the callback. */
+struct http_pool_answer {
+    enum http_outcome outcome;
+    int status; /* of HTTP_ANSWERED */
+    const char *body;
+    size_t body_len;
+    const char *error;   /* what happened, for a log; "" when answered */
+    const void *headers; /* http_answer_header's */
+};
+/* The last value of a header (any case), or NULL; borrowed during the callback. */
+const char *http_answer_header(const struct http_pool_answer *answer, const char *name);
+
+/* done is called once, from the loop, never before this returns.  Redirects are not followed, no
+ * proxy is used. */
+typedef void http_pool_done(void *ctx, const struct http_pool_answer *answer);
+struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool_request *request,
+                                  http_pool_done *done, void *ctx);
+/* Takes it back: done will not be called. */
+void http_call_cancel(struct http_call *call);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * template.h - mapping templates: the common subset of the Velocity language with API Gateway's
+ * variables, compiled once.
+ *
+ *   $input.body  $input.json('$.a')  $input.path('$.a')  $input.params('name')  $input.params()
+ *   $context.connectionId   $context   $stageVariables.name
+ *   $util.escapeJavaScript() .parseJson() .urlEncode() .urlDecode() .base64Encode() .base64Decode()
+ *   #set( $x = ... )   #if / #elseif / #else / #end   #foreach( $x in ... )   ## and #* *# comments
+ *   ${name}  $!name    a reference that has no value is written as it stands ($!: as nothing)
+ *
+ * Reference: API Gateway developer guide, "mapping template reference".  Bounded: 300 KB of
+ * template, output->limit bytes of output, 100,000 steps of evaluation.
+ */
+#pragma once
+
+#include "request_context.h"
+
+struct template;
+
+/* INVALID says what is wrong and in which line. */
+enum status template_compile(const char *text, size_t len, struct template **out,
+                             struct error *err) MUST_USE;
+void template_free(struct template *template); /* NULL is allowed */
+
+/* $input is values->body.  LIMIT when the output is full or evaluation takes too many steps. */
+enum status template_render(const struct template *template, struct event_values *values,
+                            struct buf *out, struct error *err) MUST_USE;
