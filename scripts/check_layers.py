@@ -18,7 +18,7 @@ LAYERS = {
     1: "base64url crypto event http_head route json config messages metrics loop expiry pgarray profile rate_limit",
     2: "pg store migrate auth jwks jwks_source http_client",
     3: "connections delivery follower replay",
-    4: "backend gateway node",
+    4: "backend gateway integration node",
     5: "listener websocket http",
     6: "commands serve main",
 }

@@ -35,7 +35,9 @@ struct backend_env {
     const struct profile_settings *settings; /* node.c renews them in place */
     struct metrics *metrics;
     const char *node_id;
-    const char *endpoint; /* management endpoint of this node */
+    const char *endpoint;     /* management endpoint of this node */
+    bool skips_connect_route; /* connections are registered without it: it is not SQL */
+    bool skips_disconnect_route;
 };
 
 struct backend *backend_create(const struct backend_env *env) MUST_USE;

@@ -292,7 +292,8 @@ static void send_batch(struct connect_queue *queue, int slot)
     struct connect_batch *batch;
     struct buf events;
     char ttl[24];
-    const char *params[] = {queue->backend->routes, env->node_id, env->endpoint, ttl, NULL};
+    const char *params[] = {env->skips_connect_route ? "{}" : queue->backend->routes, env->node_id,
+                            env->endpoint, ttl, NULL};
     struct store_query query = {
         .lane = STORE_EVENT,
         .slot = slot,

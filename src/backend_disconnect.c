@@ -225,7 +225,9 @@ static struct disconnect_batch *take_batch(struct disconnect_queue *queue)
 static void send_disconnects(struct disconnect_queue *queue, struct disconnect_batch *batch)
 {
     struct buf columns[4];
-    const char *params[5] = {batch->is_without_route ? "{}" : queue->backend->routes};
+    const struct backend *backend = queue->backend;
+    bool has_route = !batch->is_without_route && !backend->env.skips_disconnect_route;
+    const char *params[5] = {has_route ? backend->routes : "{}"};
     struct store_query query = {
         .lane = STORE_CONTROL,
         .name = "deregister_connections",

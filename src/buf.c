@@ -83,6 +83,24 @@ void buf_addc(struct buf *buf, char c)
     buf_add(buf, &c, 1);
 }
 
+void buf_add_utf8(struct buf *buf, const char *bytes, size_t len)
+{
+    size_t good = 0;
+
+    while (good < len) {
+        size_t begin = good;
+        size_t n = 1;
+
+        while (good < len && (n = utf8_char_len(bytes + good, len - good)) > 0)
+            good += n;
+        buf_add(buf, bytes + begin, good - begin);
+        if (good < len) {
+            buf_adds(buf, "\xEF\xBF\xBD");
+            good++;
+        }
+    }
+}
+
 void buf_addf(struct buf *buf, const char *fmt, ...)
 {
     char small[256];

@@ -25,6 +25,8 @@ void buf_clear(struct buf *buf); /* len = 0, full = false; keeps the storage */
 void buf_add(struct buf *buf, const void *bytes, size_t len);
 void buf_adds(struct buf *buf, const char *text);
 void buf_addc(struct buf *buf, char c);
+/* The bytes as UTF-8: each one that belongs to no character becomes U+FFFD, three bytes. */
+void buf_add_utf8(struct buf *buf, const char *bytes, size_t len);
 void buf_addf(struct buf *buf, const char *fmt, ...) PRINTF(2, 3);
 
 /* Makes room for len more bytes and returns where they go (buf_commit says how many were

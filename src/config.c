@@ -63,6 +63,9 @@ static const struct setting settings[] = {
             "management endpoint written to every connection's row; empty: the admin port's"),
     TEXT(domain_name, "", "requestContext.domainName of events; empty: the Host of the handshake"),
     WORD(api_id, "local", "requestContext.apiId of events"),
+    {"aws_region", KIND_WORD, offsetof(struct config, aws_region), "us-east-1", 0, 0, NULL,
+     {"AWS_REGION", NULL}, "region in ARNs of events, and of the management API's signatures"},
+    WORD(aws_account_id, "123456789012", "account in ARNs of events"),
     TEXT(node_name, "", "name of this process in the database; empty: <hostname>:<port>"),
     TEXT(ports_file, "", "file that gets the ports and the process id once serving; empty: none"),
 

@@ -24,6 +24,8 @@ struct config {
                               alias AWS_WEBSOCKET_API_GATEWAY_ENDPOINT, WEBSOCKET_API_ENDPOINT */
     char *domain_name;     /* requestContext.domainName; "" = the Host of the handshake */
     char *api_id;          /* requestContext.apiId; default "local" */
+    char *aws_region;      /* in ARNs of events */
+    char *aws_account_id;  /* the same */
     char *node_name;       /* default "" = <hostname>:<port> */
     char *ports_file; /* "" or a file that gets {"port":..,"adminPort":..,"pid":..} once serving */
 

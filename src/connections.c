@@ -238,6 +238,7 @@ void connection_free(struct connections *connections, struct connection *connect
     free(connection->source_ip);
     free(connection->user_agent);
     free(connection->domain_name);
+    free(connection->authorizer);
     free(entry);
 }
 

@@ -46,6 +46,7 @@ struct connection {
     enum connection_state state; /* changed by connection_set_state only */
     uint32_t ordinal;            /* c-<ordinal> in logs */
     uint32_t in_flight;          /* message events that the backend has not answered */
+    uint32_t calls;              /* events that integrations outside SQL have not answered */
     uint32_t held_count;         /* messages that wait for the keys of a token in one of them: */
     struct message *held;        /* gateway.c's list */
     int slot;                    /* the database slot of those, while in_flight > 0 */
@@ -58,8 +59,9 @@ struct connection {
     char *source_ip;
     char *user_agent; /* NULL when none */
     char *domain_name;
-    struct buf out; /* framed bytes not yet given to the socket; limit: max_queue_bytes */
-    int close_code; /* what our close frame carries, and what $disconnect reports */
+    char *authorizer; /* JSON object text, when integrations outside SQL see it; or NULL */
+    struct buf out;   /* framed bytes not yet given to the socket; limit: max_queue_bytes */
+    int close_code;   /* what our close frame carries, and what $disconnect reports */
     char close_reason[CLOSE_REASON_BYTES];
     struct buf *after_greeting;          /* sent to it while $connect runs; or NULL */
     bool is_greeting;                    /* until connection_release() */
@@ -70,6 +72,7 @@ struct connection {
     void *socket;                        /* websocket.c's */
     struct membership *memberships;      /* connections.c's */
     struct replay *replay;               /* replay.c's; NULL when nothing is replayed */
+    bool is_ended;                       /* gateway.c has handed it over to be freed */
     bool wants_seq;                      /* published messages carry seq */
     struct rate_bucket rate;             /* its messages */
     struct connection *all_prev, *all_next;

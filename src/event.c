@@ -313,13 +313,18 @@ static void write_maps(struct buf *out, const struct map *map, const char *singl
 
 /* ---- headers and query of a handshake ---- */
 
-/* Hop by hop, or set by us: what a client says there is not passed on. */
-static bool is_dropped(struct slice name)
+/* Set by us: what a client says there is not passed on. */
+static bool is_replaced(struct slice name)
+{
+    return slice_is_nocase(name, "X-Forwarded-For") || slice_is_nocase(name, "X-Forwarded-Port") ||
+           slice_is_nocase(name, "X-Forwarded-Proto") || slice_is_nocase(name, "X-Amzn-Trace-Id");
+}
+
+/* Authorizers see these, integrations do not. */
+static bool is_hop_by_hop(struct slice name)
 {
     return slice_is_nocase(name, "Connection") || slice_is_nocase(name, "Upgrade") ||
-           slice_is_nocase(name, "Content-Length") || slice_is_nocase(name, "X-Forwarded-For") ||
-           slice_is_nocase(name, "X-Forwarded-Port") ||
-           slice_is_nocase(name, "X-Forwarded-Proto") || slice_is_nocase(name, "X-Amzn-Trace-Id");
+           slice_is_nocase(name, "Content-Length");
 }
 
 /* What proxies before us have put there, and then who connected to us. */
@@ -336,15 +341,15 @@ static void add_forwarded_for(struct buf *out, const struct http_head *head, con
     buf_adds(out, source_ip);
 }
 
-static void write_trace_id(char out[64], int64_t now_ms)
+void trace_id_mint(char out[TRACE_ID_BYTES], int64_t now_ms)
 {
     unsigned char noise[12];
     size_t n;
 
     random_bytes(noise, sizeof(noise));
-    n = (size_t)snprintf(out, 64, "Root=1-%08" PRIx32 "-", (uint32_t)(now_ms / 1000));
+    n = (size_t)snprintf(out, TRACE_ID_BYTES, "Root=1-%08" PRIx32 "-", (uint32_t)(now_ms / 1000));
     for (size_t i = 0; i < sizeof(noise); i++)
-        n += (size_t)snprintf(out + n, 64 - n, "%02x", noise[i]);
+        n += (size_t)snprintf(out + n, TRACE_ID_BYTES - n, "%02x", noise[i]);
 }
 
 static size_t text_bytes(const struct http_head *head)
@@ -356,40 +361,84 @@ static size_t text_bytes(const struct http_head *head)
     return bytes;
 }
 
-static void write_headers(struct buf *out, const struct http_head *head, const char *source_ip,
-                          int64_t now_ms, int server_port)
+/* The headers as events have them, sorted; what they point to is in storage of this struct. */
+struct event_headers {
+    struct map map;
+    struct buf forwarded;
+    char trace_id[TRACE_ID_BYTES];
+    char port[16];
+};
+
+/* A handshake has no body; API Gateway says so to authorizers. */
+static void add_content_length(struct event_headers *headers, const struct http_head *head)
+{
+    if (http_head_count(head, "Content-Length") == 0)
+        map_add(&headers->map, "content-length", "0");
+}
+
+static void gather_headers(struct event_headers *headers, const struct event_context *context,
+                           const struct http_head *head, int server_port, bool is_whole)
 {
     size_t bytes = text_bytes(head);
-    char trace_id[64];
-    char port[16];
-    struct buf forwarded;
-    struct map map;
+    struct map *map = &headers->map;
 
-    buf_init(&forwarded, bytes + 2 * head->header_count + strlen(source_ip));
-    add_forwarded_for(&forwarded, head, source_ip);
-    snprintf(port, sizeof(port), "%d", server_port);
-    write_trace_id(trace_id, now_ms);
-    map_init(&map, head->header_count + 4, bytes);
+    buf_init(&headers->forwarded, bytes + 2 * head->header_count + strlen(context->source_ip));
+    add_forwarded_for(&headers->forwarded, head, context->source_ip);
+    snprintf(headers->port, sizeof(headers->port), "%d", server_port);
+    if (!context->trace_id)
+        trace_id_mint(headers->trace_id, context->connected_at_ms);
+    map_init(map, head->header_count + 5, bytes);
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *header = &head->headers[i];
 
-        if (!is_dropped(header->name)) {
-            const char *name = map_text(&map, header->name);
+        if (!is_replaced(header->name) && (is_whole || !is_hop_by_hop(header->name))) {
+            const char *name = map_text(map, header->name);
 
-            map_add(&map, name, map_text(&map, header->value));
+            map_add(map, name, map_text(map, header->value));
         }
     }
-    map_add(&map, "X-Amzn-Trace-Id", trace_id);
-    map_add(&map, "X-Forwarded-For", buf_str(&forwarded));
-    map_add(&map, "X-Forwarded-Port", port);
-    map_add(&map, "X-Forwarded-Proto", "http"); /* TLS ends in front of us */
-    qsort(map.pairs, map.count, sizeof(*map.pairs), by_name_nocase);
-    write_maps(out, &map, "headers", "multiValueHeaders", strcasecmp);
-    map_done(&map);
-    buf_done(&forwarded);
+    if (is_whole)
+        add_content_length(headers, head);
+    map_add(map, "X-Amzn-Trace-Id", context->trace_id ? context->trace_id : headers->trace_id);
+    map_add(map, "X-Forwarded-For", buf_str(&headers->forwarded));
+    map_add(map, "X-Forwarded-Port", headers->port);
+    map_add(map, "X-Forwarded-Proto", "http"); /* TLS ends in front of us */
+    qsort(map->pairs, map->count, sizeof(*map->pairs), by_name_nocase);
 }
 
-static void write_query(struct buf *out, struct slice query)
+static void free_headers(struct event_headers *headers)
+{
+    map_done(&headers->map);
+    buf_done(&headers->forwarded);
+}
+
+static void write_headers(struct buf *out, const struct event_context *context,
+                          const struct http_head *head, int server_port, bool is_whole)
+{
+    struct event_headers headers;
+
+    gather_headers(&headers, context, head, server_port, is_whole);
+    write_maps(out, &headers.map, "headers", "multiValueHeaders", strcasecmp);
+    free_headers(&headers);
+}
+
+void event_each_header(const struct event_context *context, const struct http_head *head,
+                       int server_port, event_header_fn *fn, void *ctx)
+{
+    struct event_headers headers;
+    const struct map *map = &headers.map;
+
+    gather_headers(&headers, context, head, server_port, false);
+    for (size_t i = 0; i < map->count; i = group_end(map, i, strcasecmp)) {
+        const struct pair *last = &map->pairs[group_end(map, i, strcasecmp) - 1];
+
+        fn(ctx, map->pairs[i].name, last->value);
+    }
+    free_headers(&headers);
+}
+
+/* is_whole: with empty maps when there is no query. */
+static void write_query(struct buf *out, struct slice query, bool is_whole)
 {
     struct slice rest = query;
     struct slice name;
@@ -399,9 +448,9 @@ static void write_query(struct buf *out, struct slice query)
 
     while (query_next(&rest, &name, &value))
         count++;
-    if (count == 0)
+    if (count == 0 && !is_whole)
         return;
-    map_init(&map, count, query.len);
+    map_init(&map, count ? count : 1, query.len);
     rest = query;
     while (query_next(&rest, &name, &value)) {
         const char *decoded = map_decoded(&map, name);
@@ -439,6 +488,26 @@ struct event_kind {
     int code;
 };
 
+/* integrationLatency is of this request only, so it is not in what the connection keeps. */
+static void write_authorizer(struct buf *out, const struct event_context *context)
+{
+    size_t len = strlen(context->authorizer);
+
+    if (context->authorizer_latency_ms == 0 || len < 2 || context->authorizer[len - 1] != '}') {
+        json_raw(out, "authorizer", context->authorizer, len);
+        return;
+    }
+    json_raw(out, "authorizer", context->authorizer, len - 1);
+    json_int(out, "integrationLatency", context->authorizer_latency_ms - 1);
+    json_close(out, '}');
+}
+
+static void write_stage_variables(struct buf *out, const struct event_context *context)
+{
+    if (context->stage_variables)
+        json_raw(out, "stageVariables", context->stage_variables, strlen(context->stage_variables));
+}
+
 static void write_request_context(struct buf *out, const struct event_context *context,
                                   const struct event_kind *kind, const char *request_id,
                                   int64_t now_ms)
@@ -448,7 +517,7 @@ static void write_request_context(struct buf *out, const struct event_context *c
     if (kind->reason)
         json_int(out, "disconnectStatusCode", kind->code);
     if (context->authorizer)
-        json_raw(out, "authorizer", context->authorizer, strlen(context->authorizer));
+        write_authorizer(out, context);
     if (kind->message_id)
         json_str(out, "messageId", kind->message_id);
     json_str(out, "eventType", kind->type);
@@ -479,10 +548,28 @@ void event_write_connect(struct buf *out, const struct event_context *context,
     const struct event_kind kind = {.type = "CONNECT", .route_key = "$connect"};
 
     json_open(out, NULL, '{');
-    write_headers(out, head, context->source_ip, now_ms, server_port);
-    write_query(out, head->query);
+    write_headers(out, context, head, server_port, false);
+    write_query(out, head->query, false);
+    write_stage_variables(out, context);
     write_request_context(out, context, &kind, request_id, now_ms);
     json_bool(out, "isBase64Encoded", false);
+    json_close(out, '}');
+}
+
+void event_write_authorizer(struct buf *out, const struct event_context *context,
+                            const struct http_head *head, const char *method_arn,
+                            const char *request_id, int server_port)
+{
+    const struct event_kind kind = {.type = "CONNECT", .route_key = "$connect"};
+    const char *variables = context->stage_variables ? context->stage_variables : "{}";
+
+    json_open(out, NULL, '{');
+    json_str(out, "type", "REQUEST");
+    json_str(out, "methodArn", method_arn);
+    write_headers(out, context, head, server_port, true);
+    write_query(out, head->query, true);
+    json_raw(out, "stageVariables", variables, strlen(variables));
+    write_request_context(out, context, &kind, request_id, context->connected_at_ms);
     json_close(out, '}');
 }
 
@@ -493,6 +580,7 @@ void event_write_message(struct buf *out, const struct event_context *context,
         .type = "MESSAGE", .route_key = message->route_key, .message_id = message->message_id};
 
     json_open(out, NULL, '{');
+    write_stage_variables(out, context);
     write_request_context(out, context, &kind, message->request_id, now_ms);
     json_strn(out, "body", message->body, message->body_len);
     json_bool(out, "isBase64Encoded", false);
@@ -530,6 +618,7 @@ void event_write_disconnect(struct buf *out, const struct event_context *context
 
     json_open(out, NULL, '{');
     write_disconnect_headers(out, context->domain_name);
+    write_stage_variables(out, context);
     write_request_context(out, context, &kind, request_id, now_ms);
     json_bool(out, "isBase64Encoded", false);
     json_close(out, '}');

@@ -30,10 +30,18 @@ struct event_context {
     const char *domain_name;
     const char *api_id;
     const char *source_ip;
-    const char *user_agent; /* NULL when the client sent none */
-    const char *authorizer; /* JSON object text, or NULL */
+    const char *user_agent;      /* NULL when the client sent none */
+    const char *authorizer;      /* JSON object text, or NULL */
+    const char *stage_variables; /* JSON object text, or NULL when the stage has none */
+    const char *trace_id;        /* X-Amzn-Trace-Id of this request; NULL: one is made up */
     int64_t connected_at_ms;
+    int64_t authorizer_latency_ms; /* of an authorizer that was called for this request, plus 1; 0:
+                                      none was */
 };
+
+enum { TRACE_ID_BYTES = 64 };
+/* "Root=1-<seconds in hexadecimal>-<96 random bits>" */
+void trace_id_mint(char out[TRACE_ID_BYTES], int64_t now_ms);
 
 /* CONNECT: headers as the client spelled them, sorted without regard to case, without Connection,
  * Upgrade and Content-Length, plus X-Forwarded-For/-Port/-Proto and X-Amzn-Trace-Id; query maps
@@ -41,6 +49,16 @@ struct event_context {
 void event_write_connect(struct buf *out, const struct event_context *context,
                          const struct http_head *head, const char *request_id, int64_t now_ms,
                          int server_port);
+/* The same request, as a REQUEST authorizer gets it: with type and methodArn, with the headers that
+ * CONNECT leaves out, and with empty maps where there is nothing. */
+void event_write_authorizer(struct buf *out, const struct event_context *context,
+                            const struct http_head *head, const char *method_arn,
+                            const char *request_id, int server_port);
+/* The headers of a CONNECT event one by one, in the same order and with the same additions; the
+ * last value of each.  Borrowed during the call. */
+typedef void event_header_fn(void *ctx, const char *name, const char *value);
+void event_each_header(const struct event_context *context, const struct http_head *head,
+                       int server_port, event_header_fn *fn, void *ctx);
 struct event_message {
     const char *route_key;
     const char *request_id;

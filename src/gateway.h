@@ -10,12 +10,16 @@
 #include "event.h"
 #include "http_head.h"
 
+struct access_log;
+struct api;
 struct auth;
 struct backend;
+struct cloudwatch;
 struct config;
 struct connection;
 struct connections;
 struct gateway;
+struct integrations;
 struct loop;
 struct metrics;
 struct profile_settings;
@@ -24,11 +28,15 @@ struct replays;
 struct gateway_env {
     struct loop *loop;
     const struct config *config;
-    struct backend *backend;
+    struct backend *backend;           /* NULL: no route is SQL, connections are in memory only */
+    struct api *api;                   /* NULL: every route is SQL */
+    struct integrations *integrations; /* NULL without an API description */
+    struct access_log *access_log;     /* NULL: none is written */
+    struct cloudwatch *cloudwatch;
     struct auth *auth;
     const struct profile_settings *settings; /* node.c renews them in place */
     struct connections *connections;
-    struct replays *replays;
+    struct replays *replays; /* NULL without a backend */
     struct metrics *metrics;
 };
 

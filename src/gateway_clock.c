@@ -153,7 +153,7 @@ void gateway_clock_touch(struct gateway_clock *clock, struct connection *connect
 {
     connection->last_activity_ms = clock_unix_ms();
     connection->last_seen_mono_ms = clock_mono_ms();
-    if (connection->touch_link)
+    if (connection->touch_link || !clock->backend)
         return;
     connection->touch_next = clock->touched;
     if (clock->touched)

@@ -18,6 +18,7 @@ struct gateway_clock;
 struct loop;
 struct profile_settings;
 
+/* backend NULL: there are no rows to touch. */
 struct gateway_clock *gateway_clock_create(struct loop *loop, const struct config *config,
                                            const struct profile_settings *settings,
                                            struct backend *backend) MUST_USE;

@@ -9,11 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth.h"
 #include "backend.h"
 #include "config.h"
 #include "connections.h"
-#include "gateway_auth.h"
 #include "gateway_limits.h"
 #include "gateway_resume.h"
 #include "json.h"
@@ -21,20 +19,6 @@
 #include "metrics.h"
 #include "profile.h"
 #include "replay.h"
-
-struct handshake {
-    struct gateway *gateway;
-    struct connection *connection;
-    char request_id[REQUEST_ID_BYTES];
-    struct gateway_token token;
-    /* while it is held: */
-    char *head;
-    size_t head_len;
-    struct jwks_waiter waiter;
-    struct handshake *held_next;
-    gateway_response_fn *done;
-    void *ctx;
-};
 
 static const char *message_for(int status)
 {
@@ -71,18 +55,11 @@ static void respond_early(int status, gateway_response_fn *done, void *ctx)
 static void reject(struct handshake *handshake, int status, const char *body)
 {
     struct connection *connection = handshake->connection;
-    struct gateway_response response = {.status = status, .request_id = handshake->request_id};
-    struct buf made;
+    struct gateway_response response = {
+        .status = status, .body = body, .request_id = handshake->request_id};
 
-    buf_init(&made, GATEWAY_FRAME_BYTES);
-    if (!body) {
-        event_write_error(&made, message_for(status), connection->id, handshake->request_id);
-        body = buf_str(&made);
-    }
-    response.body = body;
     connection_set_state(connection, CONNECTION_CLOSED);
     handshake->done(handshake->ctx, &response);
-    buf_done(&made);
     gateway_end_connection(handshake->gateway, connection);
 }
 
@@ -100,13 +77,66 @@ static void count_outcome(struct metrics *metrics, int status)
 static void handshake_free(struct handshake *handshake)
 {
     free(handshake->token.text);
+    free(handshake->subprotocol);
     free(handshake->head);
     free(handshake);
 }
 
-static void on_connected(void *ctx, int status, const char *body, const char *subprotocol)
+/* The names that API Gateway's logs have for what its own answers mean. */
+static const char *response_type_of(int status)
 {
-    struct handshake *handshake = ctx;
+    switch (status) {
+    case 401:
+        return "UNAUTHORIZED";
+    case 403:
+        return "ACCESS_DENIED";
+    case 429:
+        return "THROTTLED";
+    case 502:
+        return "INTEGRATION_FAILURE";
+    case 504:
+        return "INTEGRATION_TIMEOUT";
+    default:
+        return "API_CONFIGURATION_ERROR";
+    }
+}
+
+/* error: what the gateway says itself, NULL when an integration has spoken. */
+static void record(const struct handshake *handshake, int status, const char *error)
+{
+    struct gateway_record record = {
+        .kind = EVENT_CONNECT,
+        .route_key = "$connect",
+        .request_id = handshake->request_id,
+        .time_ms = handshake->connection->connected_at_ms,
+        .status = status,
+        .error_message = error,
+        .error_type = error ? response_type_of(status) : NULL,
+        .integration = handshake->integration,
+        .latency_ms = handshake->latency_ms,
+        .authorizer_latency_ms = handshake->authorizer_latency_ms,
+        .authorizer_status = handshake->authorizer_status,
+    };
+
+    gateway_record(handshake->gateway, handshake->connection, &record);
+}
+
+void handshake_refuse(struct handshake *handshake, int status, const char *message)
+{
+    struct buf body;
+
+    count_outcome(handshake->gateway->env.metrics, status);
+    record(handshake, status, message);
+    buf_init(&body, GATEWAY_FRAME_BYTES);
+    event_write_error(&body, message, handshake->connection->id, handshake->request_id);
+    reject(handshake, status, buf_str(&body));
+    buf_done(&body);
+    handshake_free(handshake);
+}
+
+void handshake_finish(struct handshake *handshake, int status, const char *body)
+{
+    const char *subprotocol = handshake->subprotocol;
     struct gateway_response response = {
         .status = 101,
         .request_id = handshake->request_id,
@@ -114,15 +144,49 @@ static void on_connected(void *ctx, int status, const char *body, const char *su
         .connection = handshake->connection,
     };
 
-    count_outcome(handshake->gateway->env.metrics, status);
     log_debug("connection.connect", "connection=%s id=%s request=%s status=%d",
               connection_tag(handshake->connection), handshake->connection->id,
               handshake->request_id, status);
+    if (status != 200 && !body) {
+        handshake_refuse(handshake, status, message_for(status));
+        return;
+    }
+    count_outcome(handshake->gateway->env.metrics, status);
+    record(handshake, status, NULL);
     if (status == 200)
         handshake->done(handshake->ctx, &response);
     else
         reject(handshake, status, body);
     handshake_free(handshake);
+}
+
+static void on_registered(void *ctx, int status, const char *body, const char *subprotocol)
+{
+    struct handshake *handshake = ctx;
+
+    if (subprotocol) {
+        free(handshake->subprotocol);
+        handshake->subprotocol = mem_strdup(subprotocol);
+    }
+    if (handshake->latency_ms < 0)
+        handshake->latency_ms = clock_unix_ms() - handshake->connection->connected_at_ms;
+    handshake_finish(handshake, status, body);
+}
+
+void handshake_keep_head(struct handshake *handshake, const struct http_head *head)
+{
+    if (handshake->head)
+        return;
+    handshake->head = mem_strndup(head->method.data, head->size);
+    handshake->head_len = head->size;
+}
+
+void handshake_kept_head(const struct handshake *handshake, struct http_head *head)
+{
+    enum status st = http_head_parse(handshake->head, handshake->head_len, head, NULL);
+
+    assert(st == OK); /* it was parsed before */
+    (void)st;
 }
 
 /* "/{stage}" and nothing behind it but perhaps a slash. */
@@ -156,35 +220,38 @@ static struct connection *open_connection(struct gateway *gateway, const struct 
         *config->domain_name ? mem_strdup(config->domain_name) : dup_header(head, "Host");
     if (!connection->domain_name)
         connection->domain_name = mem_strdup("localhost");
-    gateway_expect_resume(gateway->env.replays, connection, head);
+    if (gateway->env.replays)
+        gateway_expect_resume(gateway->env.replays, connection, head);
     return connection;
 }
 
-/* authorizer: NULL when there are no claims. */
-static void start_connect(struct handshake *handshake, const struct http_head *head,
-                          const char *authorizer)
+void handshake_register(struct handshake *handshake, const struct http_head *head)
 {
     struct gateway *gateway = handshake->gateway;
-    const struct config *config = gateway->env.config;
-    const struct connection *connection = handshake->connection;
-    struct event_context context = {
-        .connection_id = connection->id,
-        .stage = config->stage,
-        .domain_name = connection->domain_name,
-        .api_id = config->api_id,
-        .source_ip = connection->source_ip,
-        .user_agent = connection->user_agent,
-        .authorizer = authorizer,
-        .connected_at_ms = connection->connected_at_ms,
-    };
+    struct connection *connection = handshake->connection;
+    struct event_context context;
     struct buf event;
 
+    gateway_event_context(gateway, connection, &context);
+    context.trace_id = handshake->trace_id;
     buf_init(&event, SIZE_MAX); /* a few times max_head_bytes at most */
     event_write_connect(&event, &context, head, handshake->request_id, connection->connected_at_ms,
-                        (int)config->port);
-    backend_connect(gateway->env.backend, handshake->connection, event.data, event.len,
-                    on_connected, handshake);
+                        (int)gateway->env.config->port);
+    if (!gateway->env.integrations) {
+        free(connection->authorizer); /* the database keeps the claims */
+        connection->authorizer = NULL;
+    }
+    backend_connect(gateway->env.backend, connection, event.data, event.len, on_registered,
+                    handshake);
     buf_done(&event);
+}
+
+static void start_connect(struct handshake *handshake, const struct http_head *head)
+{
+    if (handshake->gateway->env.api)
+        gateway_connect(handshake, head);
+    else
+        handshake_register(handshake, head);
 }
 
 /* ---- who is there ---- */
@@ -209,15 +276,14 @@ static void connect_as(struct handshake *handshake, const struct http_head *head
 
     buf_init(&authorizer, SIZE_MAX); /* a few times the token, which has a limit */
     limit_by_token(handshake, gateway_write_authorizer(claims->data, claims->len, &authorizer));
-    start_connect(handshake, head, buf_str(&authorizer));
-    buf_done(&authorizer);
+    handshake->connection->authorizer = buf_take(&authorizer);
+    start_connect(handshake, head);
 }
 
 static void refuse(struct handshake *handshake, const struct error *err)
 {
     struct gateway *gateway = handshake->gateway;
 
-    count_outcome(gateway->env.metrics, 401);
     log_debug("token.refused", "connection=%s request=%s error=%s",
               connection_tag(handshake->connection), handshake->request_id, log_quote(err->text));
     if (!auth_is_set(gateway->env.auth) && !gateway->is_keyless_logged) {
@@ -226,21 +292,16 @@ static void refuse(struct handshake *handshake, const struct error *err)
                   log_quote("tokens are required, and there is nothing to verify them with"),
                   log_quote("set jwt_secret, jwt_public_key_file, jwt_jwks_file or jwt_jwks_url"));
     }
-    reject(handshake, 401, NULL);
-    handshake_free(handshake);
+    handshake_finish(handshake, 401, NULL);
 }
 
 static void on_keys(void *ctx);
 
-/* The head belongs to the caller: what is held has a copy. */
 static void hold(struct handshake *handshake, const struct http_head *head)
 {
     struct gateway *gateway = handshake->gateway;
 
-    if (!handshake->head) {
-        handshake->head = mem_strndup(head->method.data, head->size);
-        handshake->head_len = head->size;
-    }
+    handshake_keep_head(handshake, head);
     handshake->waiter = (struct jwks_waiter){.fn = on_keys, .ctx = handshake};
     handshake->held_next = gateway->held;
     gateway->held = handshake;
@@ -265,7 +326,7 @@ static void check_token(struct handshake *handshake, const struct http_head *hea
     else if (gateway->env.settings->auth == AUTH_REQUIRED)
         refuse(handshake, &err);
     else
-        start_connect(handshake, head, NULL);
+        start_connect(handshake, head);
     buf_done(&claims);
 }
 
@@ -274,14 +335,11 @@ static void on_keys(void *ctx)
     struct handshake *handshake = ctx;
     struct handshake **link = &handshake->gateway->held;
     struct http_head head;
-    enum status st;
 
     while (*link != handshake)
         link = &(*link)->held_next;
     *link = handshake->held_next;
-    st = http_head_parse(handshake->head, handshake->head_len, &head, NULL);
-    assert(st == OK); /* it was parsed before */
-    (void)st;
+    handshake_kept_head(handshake, &head);
     check_token(handshake, &head);
 }
 
@@ -293,9 +351,7 @@ void gateway_turn_away_held(struct gateway *gateway)
 
         gateway->held = handshake->held_next;
         jwks_source_unwait(&handshake->waiter);
-        count_outcome(gateway->env.metrics, 503);
-        reject(handshake, 503, NULL);
-        handshake_free(handshake);
+        handshake_finish(handshake, 503, NULL);
     }
 }
 
@@ -310,14 +366,19 @@ void gateway_free_held(struct gateway *gateway)
     }
 }
 
-static void throttle(struct handshake *handshake)
+static struct handshake *begin(struct gateway *gateway, const struct http_head *head,
+                               const char *peer_ip)
 {
-    struct metrics *metrics = handshake->gateway->env.metrics;
+    struct handshake *handshake = mem_alloc(sizeof(*handshake));
 
-    metrics->throttled++;
-    count_outcome(metrics, 429);
-    reject(handshake, 429, NULL);
-    handshake_free(handshake);
+    handshake->gateway = gateway;
+    handshake->connection = open_connection(gateway, head, peer_ip);
+    handshake->latency_ms = -1;
+    handshake->authorizer_latency_ms = -1;
+    id_mint_request(handshake->request_id);
+    trace_id_mint(handshake->trace_id, handshake->connection->connected_at_ms);
+    gateway->env.metrics->pending_handshakes++;
+    return handshake;
 }
 
 void gateway_handshake(struct gateway *gateway, const struct http_head *head, const char *peer_ip,
@@ -338,30 +399,18 @@ void gateway_handshake(struct gateway *gateway, const struct http_head *head, co
         respond_early(503, done, ctx);
         return;
     }
-    handshake = mem_alloc(sizeof(*handshake));
-    handshake->gateway = gateway;
-    handshake->connection = open_connection(gateway, head, peer_ip);
+    handshake = begin(gateway, head, peer_ip);
     handshake->done = done;
     handshake->ctx = ctx;
-    id_mint_request(handshake->request_id);
-    metrics->pending_handshakes++;
     if (!gateway_limits_take_stage(gateway->limits)) {
-        throttle(handshake);
+        metrics->throttled++;
+        handshake_finish(handshake, 429, NULL);
         return;
     }
     if (gateway->env.settings->auth == AUTH_OFF) {
-        start_connect(handshake, head, NULL);
+        start_connect(handshake, head);
         return;
     }
     gateway_find_token(head, &handshake->token);
     check_token(handshake, head);
-}
-
-void gateway_abandon(struct gateway *gateway, struct connection *connection)
-{
-    connection_set_state(connection, CONNECTION_CLOSED);
-    connection->close_code = 1006;
-    snprintf(connection->close_reason, sizeof(connection->close_reason),
-             "Gone before the handshake was answered");
-    gateway_end_when_answered(gateway, connection);
 }

@@ -15,6 +15,7 @@
 
 #include "base.h"
 
+struct cloudwatch;
 struct config;
 struct connections;
 struct follower;
@@ -30,6 +31,7 @@ struct http_env {
     struct connections *connections;
     struct follower *follower;
     struct metrics *metrics;
+    const struct cloudwatch *cloudwatch;
     /* True when ready; otherwise *reason (static text) says what is missing. */
     bool (*is_ready)(void *ctx, const char **reason);
     void *ctx;

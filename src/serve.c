@@ -8,14 +8,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "access_log.h"
+#include "api.h"
 #include "auth.h"
 #include "backend.h"
+#include "cloudwatch.h"
 #include "config.h"
 #include "connections.h"
 #include "follower.h"
 #include "gateway.h"
 #include "http.h"
 #include "http_client.h"
+#include "integration.h"
 #include "json.h"
 #include "listener.h"
 #include "log.h"
@@ -27,7 +31,13 @@
 #include "store.h"
 #include "websocket.h"
 
-enum { STOP_TICK_MS = 20, NODE_NAME_BYTES = 160, ENDPOINT_BYTES = 512 };
+enum {
+    STOP_TICK_MS = 20,
+    NODE_NAME_BYTES = 160,
+    ENDPOINT_BYTES = 512,
+    SOURCE_ARN_BYTES = 512,
+    INTEGRATION_ANSWER_BYTES = 10 * 1024 * 1024 /* API Gateway's limit of a payload */
+};
 
 enum app_state { APP_STARTING, APP_SERVING, APP_CLOSING, APP_LEAVING, APP_STOPPED };
 
@@ -38,7 +48,12 @@ struct app {
     struct metrics metrics;
     struct profile_settings settings;
     struct auth *auth;
-    struct store *store;
+    struct api *api; /* NULL: every route is SQL */
+    struct http_pool *pool;
+    struct integrations *integrations;
+    struct access_log *access_log;
+    struct cloudwatch *cloudwatch;
+    struct store *store; /* NULL, and all that needs it, when no route is SQL */
     struct connections *connections;
     struct replays *replays;
     struct follower *follower;
@@ -58,6 +73,7 @@ struct app {
     char node_name[NODE_NAME_BYTES];
     char node_id[96];
     char endpoint[ENDPOINT_BYTES];
+    char source_arn[SOURCE_ARN_BYTES];
 };
 
 /* ---- ready ---- */
@@ -68,6 +84,10 @@ static bool is_ready(void *ctx, const char **reason)
 
     if (app->state > APP_SERVING)
         *reason = "stopping";
+    else if (!app->store && app->state == APP_SERVING)
+        return true;
+    else if (!app->store)
+        *reason = "starting";
     else if (!store_is_up(app->store, STORE_CONTROL) || !store_is_up(app->store, STORE_FOLLOWER) ||
              !store_is_up(app->store, STORE_EVENT))
         *reason = "database is away";
@@ -125,16 +145,20 @@ static void print_addresses(struct app *app)
     write_ports_file(app);
 }
 
-static void on_registered(void *ctx)
+static void begin_serving(struct app *app)
 {
-    struct app *app = ctx;
-
-    if (app->state != APP_STARTING)
-        return;
     app->state = APP_SERVING;
     app->metrics.ready = 1;
     gateway_set_accepting(app->gateway, true);
     print_addresses(app);
+}
+
+static void on_registered(void *ctx)
+{
+    struct app *app = ctx;
+
+    if (app->state == APP_STARTING)
+        begin_serving(app);
 }
 
 static void on_settings(void *ctx)
@@ -175,6 +199,12 @@ static void on_left(void *ctx)
     loop_stop(app->loop);
 }
 
+/* Whether the database has all, or cannot be told. */
+static bool is_written(const struct app *app)
+{
+    return backend_backlog(app->backend) == 0 || !store_is_up(app->store, STORE_CONTROL);
+}
+
 /* Clients get a close frame and time to answer it, then their $disconnects are written, then the
  * lease ends.  What is left at the deadline is the lease's business. */
 static void on_stop_tick(void *ctx)
@@ -182,9 +212,11 @@ static void on_stop_tick(void *ctx)
     struct app *app = ctx;
     bool is_late = loop_now_ms(app->loop) >= app->stop_deadline_ms;
 
-    if (app->state == APP_CLOSING && (is_late || (connections_count(app->connections) == 0 &&
-                                                  (backend_backlog(app->backend) == 0 ||
-                                                   !store_is_up(app->store, STORE_CONTROL))))) {
+    if (app->state == APP_CLOSING && !app->store &&
+        (is_late || connections_count(app->connections) == 0)) {
+        on_left(app);
+    } else if (app->state == APP_CLOSING &&
+               (is_late || (connections_count(app->connections) == 0 && is_written(app)))) {
         app->state = APP_LEAVING;
         app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
         node_leave(app->node);
@@ -212,6 +244,15 @@ static void on_signal(void *ctx, int signum)
     listener_stop(app->listener);
     gateway_close_all(app->gateway);
     app->stop_timer = loop_timer(app->loop, 0, STOP_TICK_MS, on_stop_tick, app);
+}
+
+/* After logrotate. */
+static void on_hangup(void *ctx, int signum)
+{
+    struct app *app = ctx;
+
+    (void)signum;
+    access_log_reopen(app->access_log);
 }
 
 /* ---- starting ---- */
@@ -293,6 +334,13 @@ static void create_follower(struct app *app)
     app->follower = follower_create(&follower);
 }
 
+static bool is_sql_route(struct api *api, const char *key)
+{
+    const struct api_route *route = api ? api_route(api, key) : NULL;
+
+    return !api || (route && route->integration && route->integration->type == API_SQL);
+}
+
 static void create_database_side(struct app *app)
 {
     static const struct store_events events = {on_lane, on_notify};
@@ -304,6 +352,8 @@ static void create_database_side(struct app *app)
         .metrics = &app->metrics,
         .node_id = app->node_id,
         .endpoint = app->endpoint,
+        .skips_connect_route = !is_sql_route(app->api, "$connect"),
+        .skips_disconnect_route = !is_sql_route(app->api, "$disconnect"),
     };
     struct node_env node = {
         .loop = app->loop,
@@ -337,6 +387,10 @@ static enum status create_gateway_side(struct app *app, struct error *err)
         .loop = app->loop,
         .config = &app->config,
         .backend = app->backend,
+        .api = app->api,
+        .integrations = app->integrations,
+        .access_log = app->access_log,
+        .cloudwatch = app->cloudwatch,
         .auth = app->auth,
         .settings = &app->settings,
         .connections = app->connections,
@@ -364,6 +418,7 @@ static enum status create_admin_side(struct app *app, struct error *err)
         .connections = app->connections,
         .follower = app->follower,
         .metrics = &app->metrics,
+        .cloudwatch = app->cloudwatch,
         .is_ready = is_ready,
         .ctx = app,
     };
@@ -384,7 +439,7 @@ static enum status start_auth(struct app *app, struct error *err)
 {
     enum status status = auth_create(&app->config, &app->auth, err);
 
-    if (status == OK && *app->config.jwt_jwks_url) {
+    if (status == OK && (*app->config.jwt_jwks_url || app->api)) {
         status = http_client_setup(err);
         app->has_http_client = status == OK;
     }
@@ -399,15 +454,64 @@ static enum status start_auth(struct app *app, struct error *err)
     return OK;
 }
 
+static enum status open_logs(struct app *app, struct error *err)
+{
+    const struct config *config = &app->config;
+
+    app->cloudwatch = cloudwatch_create(config->api_id, config->stage);
+    if (!*config->access_log_file)
+        return OK;
+    return access_log_create(app->loop, config->access_log_format, config->access_log_file,
+                             &app->access_log, err);
+}
+
+static enum status load_api(struct app *app, struct error *err)
+{
+    return *app->config.api ? api_load(app->config.api, &app->api, err) : OK;
+}
+
+static void create_integrations(struct app *app)
+{
+    const struct config *config = &app->config;
+    struct integrations_env env = {
+        .loop = app->loop,
+        .api = app->api,
+        .api_id = config->api_id,
+        .source_arn = app->source_arn,
+        .server_port = (int)config->port,
+        .max_answer_bytes = INTEGRATION_ANSWER_BYTES,
+    };
+
+    snprintf(app->source_arn, sizeof(app->source_arn), "arn:aws:execute-api:%s:%s:%s/%s",
+             config->aws_region, config->aws_account_id, config->api_id, config->stage);
+    env.pool = app->pool = http_pool_create(app->loop);
+    app->integrations = integrations_create(&env);
+}
+
+/* What has to be right before anything is opened. */
+static enum status prepare(struct app *app, struct error *err)
+{
+    enum status status = load_api(app, err);
+
+    if (status == OK)
+        status = start_auth(app, err);
+    if (status == OK)
+        status = open_logs(app, err);
+    return status;
+}
+
 static enum status start(struct app *app, struct error *err)
 {
-    enum status status = start_auth(app, err);
+    enum status status = prepare(app, err);
 
     if (status != OK)
         return status;
     mint_node_id(app);
     app->connections = connections_create((size_t)app->config.max_queue_bytes);
-    create_database_side(app);
+    if (app->api)
+        create_integrations(app);
+    if (!app->api || api_uses_sql(app->api))
+        create_database_side(app);
     status = create_gateway_side(app, err);
     if (status == OK)
         status = create_admin_side(app, err);
@@ -419,7 +523,10 @@ static enum status start(struct app *app, struct error *err)
     listener_start(app->listener);
     loop_on_signal(app->loop, SIGINT, on_signal, app);
     loop_on_signal(app->loop, SIGTERM, on_signal, app);
+    loop_on_signal(app->loop, SIGHUP, on_hangup, app);
     app->uptime_timer = loop_timer(app->loop, 1000, 1000, on_uptime, app);
+    if (!app->store)
+        begin_serving(app);
     return OK;
 }
 
@@ -445,6 +552,8 @@ static void stop(struct app *app)
         listener_stop(app->listener);
     if (app->store)
         store_close(app->store);
+    if (app->integrations)
+        integrations_close(app->integrations);
     if (app->http)
         http_free(app->http);
     if (app->websocket)
@@ -467,6 +576,11 @@ static void stop(struct app *app)
         close_connections_left(app);
         connections_free(app->connections);
     }
+    integrations_free(app->integrations);
+    http_pool_free(app->pool);
+    api_free(app->api);
+    access_log_free(app->access_log);
+    cloudwatch_free(app->cloudwatch);
     auth_free(app->auth);
     loop_free(app->loop); /* waits for what the thread pool does */
     if (app->has_http_client)

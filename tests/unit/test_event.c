@@ -308,7 +308,7 @@ static void test_the_trace_id_has_the_time_and_24_random_digits(void **state)
 
     (void)state;
     assert_int_equal(strlen(trace), strlen("Root=1-6ab5bc7e-2849801b0420cf9916ef2331"));
-    assert_memory_equal(trace, "Root=1-6ab5bc82-", 16);
+    assert_memory_equal(trace, "Root=1-6ab5bc7e-", 16);
     assert_int_equal(strspn(trace + 16, "0123456789abcdef"), 24);
     json_free(event);
 }
