@@ -40,6 +40,7 @@ struct call {
     pg_done *done; /* NULL for our own */
     void *ctx;
     struct statement *statement; /* NULL: unnamed */
+    bool has_prelude;            /* the next result is that of call_sql */
     bool is_preparing;           /* the next result is that of the preparation */
     int64_t sent_ms;
     PGresult *result;
@@ -83,6 +84,8 @@ struct pg {
     char *application_name;
     char *channel;
     char *session_sql;
+    char *call_sql;
+    char *password;
 };
 
 /* ---- errors ---- */
@@ -215,7 +218,8 @@ static void ignore_notice(void *ctx, const PGresult *result)
 
 /* What stands in front of dbname is a default that the URL overrides; behind it, the reverse.  A
  * server that vanished is noticed within half a minute, sending or idle. */
-static PGconn *start_connection(const char *url, const char *application_name, const char *address)
+static PGconn *start_connection(const char *url, const char *application_name, const char *address,
+                                const char *password)
 {
     struct options options = {.count = 0};
     PGconn *conn;
@@ -229,6 +233,8 @@ static PGconn *start_connection(const char *url, const char *application_name, c
     add_option(&options, "client_encoding", "UTF8");
     if (address)
         add_option(&options, "hostaddr", address);
+    if (password)
+        add_option(&options, "password", password);
     conn = PQconnectStartParams(options.keys, options.values, 1);
     if (conn)
         PQsetNoticeReceiver(conn, ignore_notice, NULL);
@@ -262,7 +268,7 @@ static enum status wait_for_connection(PGconn *conn, int64_t timeout_ms, struct 
 
 enum status pg_open(const char *url, int64_t timeout_ms, struct pg **out, struct error *err)
 {
-    PGconn *conn = start_connection(url, "switchboard", NULL);
+    PGconn *conn = start_connection(url, "switchboard", NULL, NULL);
     struct pg *pg;
 
     if (!conn || wait_for_connection(conn, timeout_ms, err) != OK) {
@@ -494,6 +500,11 @@ static void finish_call(struct pg *pg)
 
 static void take_success(struct call *call, PGresult *result)
 {
+    if (call->has_prelude) {
+        call->has_prelude = false;
+        PQclear(result);
+        return;
+    }
     if (call->is_preparing) {
         call->is_preparing = false;
         call->statement->state = STATEMENT_PREPARED;
@@ -690,7 +701,11 @@ static void set_up(struct pg *pg)
     buf_init(&sql, SETUP_SQL_BYTES);
     pg->state = PG_SETTING_UP;
     PQsetnonblocking(pg->conn, 1);
-    if (write_settings(pg, &sql) && PQsendQuery(pg->conn, buf_str(&sql)) && PQflush(pg->conn) >= 0)
+    if (pg->call_sql) {
+        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
+        become_ready(pg);
+    } else if (write_settings(pg, &sql) && PQsendQuery(pg->conn, buf_str(&sql)) &&
+               PQflush(pg->conn) >= 0)
         pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
     else
         lose_connection(pg);
@@ -718,7 +733,7 @@ static void poll_connection(struct pg *pg)
 
 static void connect_to(struct pg *pg, const char *address)
 {
-    pg->conn = start_connection(pg->url, pg->application_name, address);
+    pg->conn = start_connection(pg->url, pg->application_name, address, pg->password);
     if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
         lose_connection(pg);
         return;
@@ -850,6 +865,8 @@ static void free_pg(struct pg *pg)
     free(pg->application_name);
     free(pg->channel);
     free(pg->session_sql);
+    free(pg->call_sql);
+    free(pg->password);
     free(pg);
 }
 
@@ -876,6 +893,8 @@ struct pg *pg_start(struct loop *loop, const struct pg_options *options,
     pg->application_name = mem_strdup(options->application_name);
     pg->channel = mem_strdup(options->listen);
     pg->session_sql = mem_strdup(options->session_sql);
+    pg->call_sql = mem_strdup(options->call_sql);
+    pg->password = mem_strdup(options->password);
     pg->connect_timeout_ms = options->connect_timeout_ms;
     pg->statement_timeout_ms = options->statement_timeout_ms;
     pg->deadline = loop_timer(loop, options->connect_timeout_ms, 0, on_deadline, pg);
@@ -909,6 +928,11 @@ static bool send_call(struct pg *pg, struct call *call, const char *sql, const c
 {
     struct statement *statement = call->statement;
 
+    if (pg->call_sql) {
+        call->has_prelude = true;
+        if (PQsendQueryParams(pg->conn, pg->call_sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
+            return false;
+    }
     if (!statement)
         return PQsendQueryParams(pg->conn, sql, (int)count, NULL, params, NULL, NULL, 0) == 1;
     if (statement->state == STATEMENT_UNPREPARED && !send_preparation(pg, call, sql))
@@ -924,7 +948,7 @@ void pg_call(struct pg *pg, const char *name, const char *sql, const char *const
              size_t count, pg_done *done, void *ctx)
 {
     struct call *call = create_call(pg, done, ctx);
-    struct statement *statement = name ? find_statement(pg, name) : NULL;
+    struct statement *statement = name && !pg->call_sql ? find_statement(pg, name) : NULL;
 
     append_call(pg, call);
     if (pg->state != PG_CLOSED)
@@ -935,6 +959,18 @@ void pg_call(struct pg *pg, const char *name, const char *sql, const char *const
         call->statement = statement;
     if (!send_call(pg, call, sql, params, count) || !PQpipelineSync(pg->conn))
         lose_connection(pg);
+}
+
+bool pg_is_alive(struct pg *pg)
+{
+    struct pollfd descriptor;
+
+    if (pg->state != PG_READY)
+        return pg->state < PG_READY;
+    descriptor = (struct pollfd){.fd = PQsocket(pg->conn), .events = POLLIN | POLLRDHUP};
+    if (poll(&descriptor, 1, 0) > 0)
+        read_input(pg);
+    return pg->state == PG_READY;
 }
 
 size_t pg_in_flight(const struct pg *pg)

@@ -50,6 +50,11 @@ struct pg_options {
     int64_t statement_timeout_ms; /* 0 = none */
     const char *listen;           /* a channel, or NULL */
     const char *session_sql;      /* run when connected, or NULL; "set x = y;" */
+    /* Behind a pooler, which may give every transaction another session: nothing is set for the
+     * session, nothing is prepared.  Instead this statement ("select set_config(..., true)") runs
+     * in front of every call, in its transaction.  NULL: there is no pooler. */
+    const char *call_sql;
+    const char *password; /* instead of the URL's; or NULL */
 };
 struct pg *pg_start(struct loop *loop, const struct pg_options *options,
                     const struct pg_events *events, void *ctx) MUST_USE;
@@ -63,6 +68,9 @@ typedef void pg_done(void *ctx, const struct error *err, const struct rows *rows
 void pg_call(struct pg *pg, const char *name, const char *sql, const char *const *params,
              size_t count, pg_done *done, void *ctx);
 size_t pg_in_flight(const struct pg *pg);
+/* Looks whether the server has closed the connection while nobody looked (the process was frozen):
+ * false when it has; on_lost comes at the end of the turn. */
+bool pg_is_alive(struct pg *pg);
 int64_t pg_oldest_ms(const struct pg *pg); /* age of the oldest unanswered call, 0 when none */
 
 /* Both ways.  Pending calls are answered with UNAVAILABLE first; NULL is allowed.  Safe inside its

@@ -44,6 +44,7 @@ struct store {
     size_t slot_count; /* CONTROL, FOLLOWER, then the EVENT slots */
     struct slot *slots;
     size_t events_up;
+    bool is_single; /* one slot, which is every lane */
     bool is_outage_logged;
     bool is_stopping;
 };
@@ -72,6 +73,16 @@ static void log_recovery(struct store *store)
     store->is_outage_logged = false;
 }
 
+static void tell_all_lanes(struct store *store, bool is_up)
+{
+    store->events_up = is_up ? 1 : 0;
+    if (store->is_stopping)
+        return;
+    store->events.on_lane(store->ctx, STORE_CONTROL, is_up);
+    store->events.on_lane(store->ctx, STORE_FOLLOWER, is_up);
+    store->events.on_lane(store->ctx, STORE_EVENT, is_up);
+}
+
 static void tell(struct slot *slot, bool is_up)
 {
     struct store *store = slot->store;
@@ -82,6 +93,10 @@ static void tell(struct slot *slot, bool is_up)
         store->metrics->database_connected++;
     else
         store->metrics->database_connected--;
+    if (store->is_single) {
+        tell_all_lanes(store, is_up);
+        return;
+    }
     if (slot->lane == STORE_EVENT) {
         store->events_up += is_up ? 1 : (size_t)-1;
         is_news = is_up ? store->events_up == 1 : store->events_up == 0;
@@ -153,11 +168,22 @@ static void on_notify(void *ctx, const char *channel, const char *payload)
     slot->store->events.on_notify(slot->store->ctx, channel, payload);
 }
 
+/* For one call.  What the session settings of pg.c say, for as long as that is. */
+static void write_call_sql(const struct config *config, char *out, size_t size)
+{
+    snprintf(out, size,
+             "select set_config('statement_timeout', '%lld', true),"
+             " set_config('switchboard.max_deliveries', '%lld', true),"
+             " set_config('jit', 'off', true), set_config('datestyle', 'ISO', true)",
+             (long long)config->integration_timeout_ms, (long long)config->max_deliveries);
+}
+
 static void connect_slot(struct slot *slot)
 {
     static const struct pg_events events = {on_connect, on_lost, on_notify};
     const struct config *config = slot->store->config;
     char session_sql[64];
+    char call_sql[320];
     struct pg_options options = {
         .url = config->database_url,
         .application_name = "switchboard",
@@ -170,13 +196,18 @@ static void connect_slot(struct slot *slot)
     /* Read by handle_message(). */
     snprintf(session_sql, sizeof(session_sql), "set switchboard.max_deliveries = %lld;",
              (long long)config->max_deliveries);
+    write_call_sql(config, call_sql, sizeof(call_sql));
+    if (slot->store->is_single) {
+        options.call_sql = call_sql;
+        options.listen = NULL;
+    }
     slot->pg = pg_start(slot->store->loop, &options, &events, slot);
 }
 
 /* ---- life ---- */
 
-struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
-                           const struct store_events *events, void *ctx)
+static struct store *create(struct loop *loop, const struct config *config, struct metrics *metrics,
+                            const struct store_events *events, void *ctx)
 {
     struct store *store = mem_alloc(sizeof(*store));
 
@@ -185,9 +216,14 @@ struct store *store_create(struct loop *loop, const struct config *config, struc
     store->metrics = metrics;
     store->events = *events;
     store->ctx = ctx;
-    store->slot_count = FIRST_EVENT_SLOT + (size_t)config->database_pool_size;
-    store->slots = mem_alloc(store->slot_count * sizeof(*store->slots));
-    for (size_t i = 0; i < store->slot_count; i++) {
+    return store;
+}
+
+static void open_slots(struct store *store, size_t count)
+{
+    store->slot_count = count;
+    store->slots = mem_alloc(count * sizeof(*store->slots));
+    for (size_t i = 0; i < count; i++) {
         struct slot *slot = &store->slots[i];
 
         slot->store = store;
@@ -195,7 +231,39 @@ struct store *store_create(struct loop *loop, const struct config *config, struc
         slot->backoff_ms = BACKOFF_MIN_MS;
         connect_slot(slot);
     }
+}
+
+struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
+                           const struct store_events *events, void *ctx)
+{
+    struct store *store = create(loop, config, metrics, events, ctx);
+
+    open_slots(store, FIRST_EVENT_SLOT + (size_t)config->database_pool_size);
     return store;
+}
+
+struct store *store_create_single(struct loop *loop, const struct config *config,
+                                  struct metrics *metrics, const struct store_events *events,
+                                  void *ctx)
+{
+    struct store *store = create(loop, config, metrics, events, ctx);
+
+    store->is_single = true;
+    open_slots(store, 1);
+    return store;
+}
+
+bool store_check(struct store *store)
+{
+    struct slot *slot = &store->slots[0];
+
+    assert(store->is_single);
+    if (!slot->pg && !store->is_stopping) {
+        loop_timer_stop(slot->retry);
+        slot->retry = NULL;
+        connect_slot(slot);
+    }
+    return slot->pg && pg_is_alive(slot->pg) && slot->is_up;
 }
 
 void store_close(struct store *store)
@@ -226,13 +294,18 @@ void store_free(struct store *store)
 
 bool store_is_up(const struct store *store, enum store_lane lane)
 {
-    return lane == STORE_EVENT ? store->events_up > 0 : store->slots[lane].is_up;
+    if (store->is_single || lane == STORE_EVENT)
+        return store->events_up > 0;
+    return store->slots[lane].is_up;
 }
 
 int store_pick_slot(const struct store *store)
 {
     size_t least = SIZE_MAX;
     int picked = -1;
+
+    if (store->is_single)
+        return store->slots[0].is_up ? 0 : -1;
 
     for (size_t i = FIRST_EVENT_SLOT; i < store->slot_count; i++) {
         const struct slot *slot = &store->slots[i];
@@ -274,6 +347,8 @@ static void refuse(struct store *store, pg_done *done, void *ctx)
 
 static struct slot *find_slot(struct store *store, enum store_lane lane, int slot)
 {
+    if (store->is_single)
+        return &store->slots[0];
     if (lane != STORE_EVENT)
         return &store->slots[lane];
     if (slot == STORE_ANY_SLOT)

@@ -26,6 +26,15 @@ struct store_events {
     void (*on_notify)(void *ctx, const char *channel, const char *payload);
 };
 
+/* One connection for all lanes, that a pooler may be in front of (pg_options.call_sql): for a
+ * process that handles one event at a time and is frozen in between. */
+struct store *store_create_single(struct loop *loop, const struct config *config,
+                                  struct metrics *metrics, const struct store_events *events,
+                                  void *ctx) MUST_USE;
+/* Before a single store is used again: a connection that died meanwhile is noticed here, and one
+ * that is down connects at once instead of when its back-off is over.  True when it is up. */
+bool store_check(struct store *store);
+
 struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
                            const struct store_events *events, void *ctx) MUST_USE;
 /* Closes every connection for good: what is under way is answered with UNAVAILABLE, and so is, at
