@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "incoming.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base64url.h"
+
+static const char *text_of(const struct json *object, const char *key)
+{
+    const struct json *value =
+        object && json_type(object) == JSON_OBJECT ? json_get(object, key) : NULL;
+
+    return value ? json_text(value) : NULL;
+}
+
+static bool has_text(const struct json *object, const char *key, const char *text)
+{
+    const char *value = text_of(object, key);
+
+    return value && strcmp(value, text) == 0;
+}
+
+static int64_t integer_of(const struct json *object, const char *key, int64_t fallback)
+{
+    int64_t value = fallback;
+
+    return json_opt_int(object, key, &value, NULL) == OK ? value : fallback;
+}
+
+static const struct json *object_of(const struct json *object, const char *key)
+{
+    const struct json *value = json_get(object, key);
+
+    return value && json_type(value) == JSON_OBJECT ? value : NULL;
+}
+
+/* ---- which kind ---- */
+
+static bool is_scheduled(const struct json *document)
+{
+    return (has_text(document, "source", "aws.events") ||
+            has_text(document, "source", "aws.scheduler")) &&
+           has_text(document, "detail-type", "Scheduled Event");
+}
+
+static const struct json *first_record(const struct json *document)
+{
+    const struct json *records = json_get(document, "Records");
+
+    return records && json_type(records) == JSON_ARRAY ? json_at(records, 0) : NULL;
+}
+
+static enum incoming_kind kind_of_context(const struct json *context)
+{
+    static const struct {
+        const char *type;
+        enum incoming_kind kind;
+    } kinds[] = {
+        {"CONNECT", INCOMING_CONNECT},
+        {"MESSAGE", INCOMING_MESSAGE},
+        {"DISCONNECT", INCOMING_DISCONNECT},
+    };
+    const char *id = text_of(context, "connectionId");
+
+    for (size_t i = 0; id && *id && i < ARRAY_LEN(kinds); i++)
+        if (has_text(context, "eventType", kinds[i].type))
+            return kinds[i].kind;
+    return INCOMING_UNKNOWN;
+}
+
+static enum incoming_kind find_kind(const struct json *document)
+{
+    const struct json *context = object_of(document, "requestContext");
+    enum incoming_kind kind = context ? kind_of_context(context) : INCOMING_UNKNOWN;
+
+    if (has_text(document, "type", "REQUEST") && text_of(document, "methodArn"))
+        return INCOMING_AUTHORIZER;
+    if (kind != INCOMING_UNKNOWN)
+        return kind;
+    if (is_scheduled(document))
+        return INCOMING_SCHEDULE;
+    if (text_of(document, "source") && text_of(document, "detail-type") &&
+        json_get(document, "detail"))
+        return INCOMING_EVENTBRIDGE;
+    if (has_text(first_record(document), "eventSource", "aws:sqs"))
+        return INCOMING_SQS;
+    if (has_text(first_record(document), "EventSource", "aws:sns"))
+        return INCOMING_SNS;
+    if ((context && json_get(context, "http")) || json_get(document, "httpMethod"))
+        return INCOMING_HTTP;
+    return text_of(document, "op") ? INCOMING_COMMAND : INCOMING_UNKNOWN;
+}
+
+const char *incoming_kind_name(enum incoming_kind kind)
+{
+    static const char *const names[] = {
+        [INCOMING_AUTHORIZER] = "authorizer",
+        [INCOMING_CONNECT] = "connect",
+        [INCOMING_MESSAGE] = "message",
+        [INCOMING_DISCONNECT] = "disconnect",
+        [INCOMING_SCHEDULE] = "schedule",
+        [INCOMING_EVENTBRIDGE] = "eventbridge",
+        [INCOMING_SQS] = "sqs",
+        [INCOMING_SNS] = "sns",
+        [INCOMING_HTTP] = "http",
+        [INCOMING_COMMAND] = "command",
+        [INCOMING_UNKNOWN] = "unknown",
+    };
+
+    return names[kind];
+}
+
+/* ---- its members ---- */
+
+/* Messages never come in base64 from a WebSocket API today; it is part of the shape all the same.
+ */
+static void take_body(struct incoming *out)
+{
+    const struct json *flag = json_get(out->document, "isBase64Encoded");
+    unsigned char *bytes;
+    size_t len;
+
+    out->body = text_of(out->document, "body");
+    if (!out->body || !flag || !json_is_true(flag))
+        return;
+    bytes = base64_decode(out->body, strlen(out->body), &len);
+    if (!bytes)
+        return;
+    out->body = out->decoded = mem_strndup((const char *)bytes, len);
+    free(bytes);
+}
+
+static void take_context(struct incoming *out)
+{
+    const struct json *context = object_of(out->document, "requestContext");
+    const struct json *identity = context ? object_of(context, "identity") : NULL;
+
+    if (!context)
+        return;
+    out->request_context = context;
+    out->connection_id = text_of(context, "connectionId");
+    out->request_id = text_of(context, "requestId");
+    out->message_id = text_of(context, "messageId");
+    out->route_key = text_of(context, "routeKey");
+    out->stage = text_of(context, "stage");
+    out->domain_name = text_of(context, "domainName");
+    out->api_id = text_of(context, "apiId");
+    out->source_ip = text_of(identity, "sourceIp");
+    out->user_agent = text_of(identity, "userAgent");
+    out->connected_at_ms = integer_of(context, "connectedAt", 0);
+    out->code = integer_of(context, "disconnectStatusCode", 1005);
+    out->reason = text_of(context, "disconnectReason");
+    if (!out->reason)
+        out->reason = "";
+}
+
+enum status incoming_parse(const char *text, size_t len, struct incoming *out, struct error *err)
+{
+    struct json *document = NULL;
+    enum status status = json_parse(text, len, &document, err);
+
+    if (status != OK)
+        return status;
+    if (json_type(document) != JSON_OBJECT) {
+        json_free(document);
+        return fail(err, INVALID, "an event is a JSON object");
+    }
+    *out = (struct incoming){.document = document, .kind = find_kind(document)};
+    take_context(out);
+    out->method_arn = text_of(document, "methodArn");
+    out->op = text_of(document, "op");
+    if (out->kind == INCOMING_MESSAGE)
+        take_body(out);
+    return OK;
+}
+
+void incoming_done(struct incoming *incoming)
+{
+    json_free(incoming->document);
+    free(incoming->decoded);
+    *incoming = (struct incoming){.kind = INCOMING_UNKNOWN};
+}
+
+/* ---- the handshake ---- */
+
+const char *incoming_header(const struct incoming *incoming, const char *name)
+{
+    const struct json *headers = object_of(incoming->document, "headers");
+    const char *found = NULL;
+
+    for (const struct json *h = headers ? json_first(headers) : NULL; h; h = json_next(h))
+        if (strcasecmp(json_key(h), name) == 0)
+            found = json_text(h);
+    return found;
+}
+
+const char *incoming_query(const struct incoming *incoming, const char *name)
+{
+    return text_of(object_of(incoming->document, "queryStringParameters"), name);
+}
+
+static void write_authorizer(const struct json *known, const char *authorizer, struct buf *out)
+{
+    if (authorizer) {
+        json_raw(out, "authorizer", authorizer, strlen(authorizer));
+        return;
+    }
+    json_open(out, "authorizer", '{');
+    for (const struct json *m = json_first(known); m; m = json_next(m))
+        if (strcmp(json_key(m), "integrationLatency") != 0)
+            json_write(out, json_key(m), m);
+    json_close(out, '}');
+}
+
+static void write_context(const struct json *context, const char *authorizer, struct buf *out)
+{
+    const struct json *known = object_of(context, "authorizer");
+
+    json_open(out, "requestContext", '{');
+    for (const struct json *m = json_first(context); m; m = json_next(m))
+        if (strcmp(json_key(m), "authorizer") != 0)
+            json_write(out, json_key(m), m);
+    if (authorizer || known)
+        write_authorizer(known, authorizer, out);
+    json_close(out, '}');
+}
+
+void incoming_write_connect(const struct incoming *incoming, const char *authorizer,
+                            struct buf *out)
+{
+    static const char *const kept[] = {"headers", "queryStringParameters"};
+
+    json_open(out, NULL, '{');
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        const struct json *member = object_of(incoming->document, kept[i]);
+
+        if (member)
+            json_write(out, kept[i], member);
+    }
+    write_context(incoming->request_context, authorizer, out);
+    json_close(out, '}');
+}
