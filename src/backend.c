@@ -177,8 +177,8 @@ struct message_call {
     backend_message_done *done;
     void *ctx;
     char route_key[128];
-    char request_id[REQUEST_ID_BYTES];
-    char message_id[CONNECTION_ID_BYTES];
+    char request_id[FOREIGN_ID_BYTES];
+    char message_id[FOREIGN_ID_BYTES];
     char *body;
     char *token;
     char connected_at[24];

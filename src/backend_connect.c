@@ -98,9 +98,9 @@ static void put_back_alone(struct connect_queue *queue, struct connect_request *
 static void fail_unknown(struct connect_queue *queue, struct connect_request *request)
 {
     char request_id[REQUEST_ID_BYTES];
-    char id[CONNECTION_ID_BYTES];
+    char id[FOREIGN_ID_BYTES];
 
-    memcpy(id, request->connection->id, sizeof(id));
+    snprintf(id, sizeof(id), "%s", request->connection->id);
     id_mint_request(request_id);
     answer(request, 503, NULL, NULL);
     disconnect_queue_add(queue->backend->disconnects, id, 1006, "Registration was interrupted",
@@ -113,7 +113,7 @@ static void log_connect_failure(struct backend *backend, const struct connect_re
                                 const char *sqlstate, const char *text)
 {
     static const char *const path[] = {"requestContext", "requestId"};
-    char request_id[REQUEST_ID_BYTES] = "-";
+    char request_id[FOREIGN_ID_BYTES] = "-";
     const char *value;
     size_t len;
     struct route_failure failure = {.connection = request->connection,

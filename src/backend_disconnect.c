@@ -26,8 +26,8 @@ enum { LATER_MS = 250, RESTORE_ROWS = 256 };
 
 struct disconnect {
     struct disconnect *next;
-    char id[CONNECTION_ID_BYTES];
-    char request_id[REQUEST_ID_BYTES];
+    char id[FOREIGN_ID_BYTES];
+    char request_id[FOREIGN_ID_BYTES];
     int code;
     char reason[CLOSE_REASON_BYTES];
     int64_t not_before_ms; /* loop time */
@@ -43,7 +43,7 @@ struct disconnect_batch {
 };
 
 struct touch {
-    char id[CONNECTION_ID_BYTES];
+    char id[FOREIGN_ID_BYTES];
     int64_t at_ms;
 };
 

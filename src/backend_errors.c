@@ -17,7 +17,7 @@
 struct failure_line {
     char tag[16];
     char route_key[128];
-    char request_id[REQUEST_ID_BYTES];
+    char request_id[FOREIGN_ID_BYTES];
     char sqlstate[6];
     char text[ERROR_TEXT_BYTES];
 };

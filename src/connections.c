@@ -69,7 +69,8 @@ struct connection *connection_create(struct connections *connections)
     struct entry *entry = mem_alloc(sizeof(*entry));
     struct connection *connection = &entry->connection;
 
-    id_mint_connection(connection->id);
+    id_mint_connection(connection->minted_id);
+    connection->id = connection->minted_id;
     connection->ordinal = ++connections->ordinals;
     connection->slot = -1;
     connection->is_greeting = true;
@@ -213,6 +214,18 @@ void connection_each_topic(const struct connection *connection, topic_fn *fn, vo
 
 /* ---- life ---- */
 
+static void free_contents(struct connection *connection)
+{
+    buf_done(&connection->out);
+    if (connection->after_greeting)
+        buf_done(connection->after_greeting);
+    free(connection->after_greeting);
+    free(connection->source_ip);
+    free(connection->user_agent);
+    free(connection->domain_name);
+    free(connection->authorizer);
+}
+
 void connection_free(struct connections *connections, struct connection *connection)
 {
     struct entry *entry = CONTAINER_OF(connection, struct entry, connection);
@@ -231,15 +244,32 @@ void connection_free(struct connections *connections, struct connection *connect
         connection->all_next->all_prev = connection->all_prev;
     HASH_DEL(connections->by_id, entry);
     connections->count--;
-    buf_done(&connection->out);
-    if (connection->after_greeting)
-        buf_done(connection->after_greeting);
-    free(connection->after_greeting);
-    free(connection->source_ip);
-    free(connection->user_agent);
-    free(connection->domain_name);
-    free(connection->authorizer);
+    free_contents(connection);
     free(entry);
+}
+
+struct connection *connection_create_virtual(const char *id, size_t max_queue_bytes)
+{
+    struct connection *connection = mem_alloc(sizeof(*connection));
+
+    connection->id = mem_strdup(id);
+    connection->slot = -1;
+    connection->is_greeting = true;
+    connection->state = CONNECTION_OPEN;
+    buf_init(&connection->out, max_queue_bytes);
+    return connection;
+}
+
+void connection_free_virtual(struct connection *connection)
+{
+    union {
+        const char *borrowed;
+        char *owned;
+    } id = {.borrowed = connection->id};
+
+    free_contents(connection);
+    free(id.owned);
+    free(connection);
 }
 
 void connection_set_state(struct connection *connection, enum connection_state state)
@@ -311,6 +341,31 @@ void frame_write_text(struct buf *out, const char *text, size_t len)
 
     buf_add(out, header, frame_header(header, len));
     buf_add(out, text, len);
+}
+
+bool frame_next(const struct buf *out, size_t *at, const char **text, size_t *len)
+{
+    const unsigned char *header = (const unsigned char *)out->data + *at;
+    size_t size = 2;
+    size_t length;
+
+    if (*at >= out->len)
+        return false;
+    assert(header[0] == 0x81); /* our own frames: whole texts, not masked */
+    length = header[1];
+    if (length == 126) {
+        length = (size_t)header[2] << 8 | header[3];
+        size = 4;
+    } else if (length == 127) {
+        length = 0;
+        for (int i = 0; i < 8; i++)
+            length = length << 8 | header[2 + i];
+        size = 10;
+    }
+    *text = out->data + *at + size;
+    *len = length;
+    *at += size + length;
+    return true;
 }
 
 void frame_write_seq(struct buf *out, int64_t seq, const char *text, size_t len)

@@ -42,7 +42,8 @@ struct socket_ops {
 };
 
 struct connection {
-    char id[CONNECTION_ID_BYTES];
+    const char *id; /* minted, or of another gateway */
+    char minted_id[CONNECTION_ID_BYTES];
     enum connection_state state; /* changed by connection_set_state only */
     uint32_t ordinal;            /* c-<ordinal> in logs */
     uint32_t in_flight;          /* message events that the backend has not answered */
@@ -89,6 +90,13 @@ size_t connections_count(const struct connections *connections);
 
 /* Mints the id. */
 struct connection *connection_create(struct connections *connections) MUST_USE;
+/* A connection whose socket another gateway holds: open, in no topic, and not to be found.  What is
+ * sent to it collects in `out`, as frames, until frame_take takes it. */
+struct connection *connection_create_virtual(const char *id, size_t max_queue_bytes) MUST_USE;
+void connection_free_virtual(struct connection *connection);
+/* The next text message in `out`, from *at on, which moves behind it; false at the end. */
+bool frame_next(const struct buf *out, size_t *at, const char **text, size_t *len);
+
 /* Leaves every topic and frees. */
 void connection_free(struct connections *connections, struct connection *connection);
 void connection_set_state(struct connection *connection, enum connection_state state);

@@ -12,7 +12,8 @@
 
 enum {
     CONNECTION_ID_BYTES = 21, /* 20 characters (13 bytes as base64url with "==") and a NUL */
-    REQUEST_ID_BYTES = 17     /* 16 characters (11 bytes as base64url with "=") and a NUL */
+    REQUEST_ID_BYTES = 17,    /* 16 characters (11 bytes as base64url with "=") and a NUL */
+    FOREIGN_ID_BYTES = 129    /* an id that another gateway has made: up to 128 of whatever */
 };
 
 /* 13 bytes: a magic byte, a 16-bit check of the rest, a 32-bit counter that started at random, and

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth.h"
 #include "json.h"
+#include "log.h"
 
 enum { AUTHORIZER_VALUE_BYTES = 64 * 1024 };
 
@@ -196,4 +198,22 @@ int64_t gateway_write_authorizer(const char *claims, size_t len, struct buf *out
     expires_s = find_expiry(json);
     json_free(json);
     return expires_s;
+}
+
+enum status gateway_verify_message(struct auth *auth, const char *text, size_t len,
+                                   struct buf *claims)
+{
+    struct json *json = NULL;
+    struct error err = {0};
+    const char *token = NULL;
+    enum status st = DENIED;
+
+    if (!memmem(text, len, "\"token\"", 7) || json_parse(text, len, &json, NULL) != OK)
+        return DENIED;
+    if (json_type(json) == JSON_OBJECT && json_opt_str(json, "token", &token, NULL) == OK && token)
+        st = auth_verify(auth, token, clock_unix_ms() / 1000, claims, &err);
+    if (token && st == DENIED)
+        log_debug("token.refused", "error=%s", log_quote(err.text));
+    json_free(json);
+    return st;
 }

@@ -11,14 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth.h"
 #include "backend.h"
 #include "config.h"
 #include "connections.h"
 #include "gateway_clock.h"
 #include "gateway_limits.h"
 #include "integration.h"
-#include "json.h"
 #include "log.h"
 #include "metrics.h"
 #include "profile.h"
@@ -228,26 +226,6 @@ static void invoke_integration(struct message *message, const char *text, size_t
 
 /* ---- SQL ---- */
 
-/* The claims of the token in the body's "token" member, when there is one and it is good: OK.
- * UNAVAILABLE: its key is being fetched. */
-static enum status verify_token(struct gateway *gateway, const char *text, size_t len,
-                                struct buf *claims)
-{
-    struct json *json = NULL;
-    struct error err = {0};
-    const char *token = NULL;
-    enum status st = DENIED;
-
-    if (!memmem(text, len, "\"token\"", 7) || json_parse(text, len, &json, NULL) != OK)
-        return DENIED;
-    if (json_type(json) == JSON_OBJECT && json_opt_str(json, "token", &token, NULL) == OK && token)
-        st = auth_verify(gateway->env.auth, token, clock_unix_ms() / 1000, claims, &err);
-    if (token && st == DENIED)
-        log_debug("token.refused", "error=%s", log_quote(err.text));
-    json_free(json);
-    return st;
-}
-
 /* $error gets the seconds to wait as its text. */
 static void run_or_refuse(struct gateway *gateway, struct message *message,
                           const struct backend_message *event)
@@ -283,7 +261,7 @@ static bool hand_over(struct gateway *gateway, struct message *message, const ch
     enum status st;
 
     buf_init(&claims, GATEWAY_CLAIMS_BYTES);
-    st = verify_token(gateway, text, len, &claims);
+    st = gateway_verify_message(gateway->env.auth, text, len, &claims);
     if (st == OK)
         event.token = buf_str(&claims);
     if (st != UNAVAILABLE)
