@@ -1,13 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_client.c - HTTP requests, with libcurl's easy interface and with its multi interface as a
+ * guest on the loop.
+ *
+ * libcurl sends a request again by itself, whatever its method, when it went out on a connection
+ * that had been used before and the server closed that one without a byte of an answer: the request
+ * and the end of an idle connection crossed on the way.  A server that closes after it has done the
+ * work can tell that from nothing, and does it twice; six times at most, should libcurl find other
+ * old connections that end like this.  On a new connection nothing is sent again.
+ */
 #include "http_client.h"
 
+#include "loop.h"
+
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <curl/curl.h>
 
-enum { HEADER_BYTES = 256 };
+enum {
+    HEADER_BYTES = 256,
+    MAX_IDLE_CALLS = 256,     /* finished ones that are kept for the next requests */
+    KEPT_BYTES = 16 * 1024,   /* of the buffers of each of those */
+    CONNECTION_BYTES = 16384, /* libcurl's smallest upload buffer; it zeroes 64 KB otherwise */
+    MAX_CALLS = 1024
+};
 
 static void *alloc_array(size_t count, size_t size)
 {
@@ -107,4 +127,490 @@ enum status http_client_request(const struct http_client_request *request, struc
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     return st;
+}
+
+/* ---- the pool ---- */
+
+struct call_list {
+    struct http_call *first;
+    struct http_call **last; /* where the next one is linked */
+    size_t count;
+};
+
+/* In one list at a time, and in none while done runs. */
+struct http_call {
+    struct http_pool *pool;
+    struct call_list *list;
+    struct http_call *next;
+    struct http_call **link;
+    CURL *curl;
+    struct curl_slist *headers; /* of the request */
+    struct buf body;            /* of the request */
+    struct buf answer;
+    char error[CURL_ERROR_SIZE];
+    http_pool_done *done;
+    void *ctx;
+    int64_t deadline_ms;
+    struct timer *timer; /* only while waiting: libcurl keeps the time of open calls */
+};
+
+struct http_pool {
+    struct loop *loop;
+    CURLM *multi;
+    struct timer *timer; /* libcurl's; NULL until it asks for one */
+    struct deferred set_timer;
+    int64_t wanted_ms;
+    struct call_list waiting;
+    struct call_list open; /* libcurl has them */
+    struct call_list idle;
+    size_t max_calls;
+    bool is_delivering;
+    struct buf line;
+};
+
+/* A descriptor that libcurl wants watched. */
+struct socket {
+    struct http_pool *pool;
+    struct watch *watch;
+    curl_socket_t fd;
+};
+
+/* list NULL: none. */
+static void move_call(struct http_call *call, struct call_list *list)
+{
+    if (call->list) {
+        *call->link = call->next;
+        if (call->next)
+            call->next->link = call->link;
+        else
+            call->list->last = call->link;
+        call->list->count--;
+    }
+    call->list = list;
+    call->next = NULL;
+    if (!list)
+        return;
+    call->link = list->last;
+    *list->last = call;
+    list->last = &call->next;
+    list->count++;
+}
+
+/* ---- one call ---- */
+
+static struct http_call *create_call(struct http_pool *pool)
+{
+    struct http_call *call = mem_alloc(sizeof(*call));
+
+    call->pool = pool;
+    call->curl = curl_easy_init();
+    assert(call->curl); /* out of memory aborts: http_client_setup */
+    buf_init(&call->body, SIZE_MAX);
+    buf_init(&call->answer, SIZE_MAX);
+    return call;
+}
+
+static void free_call(struct http_call *call)
+{
+    if (call->list == &call->pool->open)
+        curl_multi_remove_handle(call->pool->multi, call->curl);
+    move_call(call, NULL);
+    loop_timer_stop(call->timer);
+    curl_easy_cleanup(call->curl);
+    curl_slist_free_all(call->headers);
+    buf_done(&call->body);
+    buf_done(&call->answer);
+    free(call);
+}
+
+static void free_calls(struct call_list *list)
+{
+    struct http_call *next;
+
+    for (struct http_call *call = list->first; call; call = next) {
+        next = call->next;
+        free_call(call);
+    }
+}
+
+static void empty_buf(struct buf *buf)
+{
+    if (buf->cap > KEPT_BYTES)
+        buf_done(buf);
+    else
+        buf_clear(buf);
+}
+
+/* The handle is reset rather than set anew from call to call: libcurl counts its retries in it over
+ * all requests, and would refuse the sixth. */
+static void recycle_call(struct http_call *call)
+{
+    struct http_pool *pool = call->pool;
+
+    if (pool->idle.count >= MAX_IDLE_CALLS) {
+        free_call(call);
+        return;
+    }
+    curl_easy_reset(call->curl);
+    curl_slist_free_all(call->headers);
+    call->headers = NULL;
+    empty_buf(&call->body);
+    empty_buf(&call->answer);
+    move_call(call, &pool->idle);
+}
+
+/* Those that say where a message ends and what happens to the connection: libcurl's alone. */
+static bool is_framing(const char *name)
+{
+    static const char *const names[] = {
+        "connection", "content-length",    "expect",  "keep-alive", "proxy-connection", "te",
+        "trailer",    "transfer-encoding", "upgrade",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_header(const struct http_pool_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strcasecmp(request->headers[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* libcurl's notation: "Name;" is a header without a value, "Name:" keeps it from adding its own. */
+static void set_headers(struct http_call *call, const struct http_pool_request *request)
+{
+    struct buf *line = &call->pool->line;
+    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+
+    if (!has_header(request, "Accept"))
+        headers = curl_slist_append(headers, "Accept:");
+    if (request->body && !has_header(request, "Content-Type"))
+        headers = curl_slist_append(headers, "Content-Type:");
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct http_pool_header *header = &request->headers[i];
+        bool is_empty = header->value[strspn(header->value, " \t")] == '\0';
+
+        if (is_framing(header->name))
+            continue;
+        buf_clear(line);
+        buf_adds(line, header->name);
+        buf_adds(line, is_empty ? ";" : ": ");
+        buf_adds(line, is_empty ? "" : header->value);
+        headers = curl_slist_append(headers, buf_str(line));
+    }
+    call->headers = headers;
+    curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, headers);
+}
+
+static void set_message(struct http_call *call, const struct http_pool_request *request)
+{
+    CURL *curl = call->curl;
+
+    curl_easy_setopt(curl, CURLOPT_URL, request->url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(curl, CURLOPT_NOBODY, 1L); /* its answer announces a body and has none */
+    if (request->body) {
+        buf_add(&call->body, request->body, request->body_len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, buf_str(&call->body));
+    }
+    set_headers(call, request);
+}
+
+/* CAPATH: with a folder of certificates libcurl would read all of them again for each connection,
+ * for which the loop stands still for 20 ms; those of the bundle it keeps.  QUICK_EXIT: a name that
+ * is still being looked up when its call ends is left to its thread, not waited for. */
+static void set_pool_options(struct http_call *call)
+{
+    CURL *curl = call->curl;
+
+    curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)CONNECTION_BYTES);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+}
+
+/* ---- answers ---- */
+
+const char *http_answer_header(const struct http_pool_answer *answer, const char *name)
+{
+    const struct http_call *call = answer->headers;
+    struct curl_header *header = NULL;
+
+    if (!call || curl_easy_header(call->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return NULL;
+    if (header->amount > 1 && curl_easy_header(call->curl, name, header->amount - 1, CURLH_HEADER,
+                                               -1, &header) != CURLHE_OK)
+        return NULL;
+    /* libcurl leaves the CR in one without a value. */
+    return header->value[0] == '\r' ? "" : header->value;
+}
+
+/* A failed attempt to send may have got some of it through; so may what libcurl counts as sent. */
+static enum http_outcome outcome_of(const struct http_call *call, CURLcode rc)
+{
+    long sent_bytes = 0;
+
+    if (rc == CURLE_OK)
+        return HTTP_ANSWERED;
+    if (buf_full(&call->answer))
+        return HTTP_TOO_LARGE;
+    if (rc == CURLE_OPERATION_TIMEDOUT)
+        return HTTP_TIMED_OUT;
+    curl_easy_getinfo(call->curl, CURLINFO_REQUEST_SIZE, &sent_bytes);
+    return sent_bytes == 0 && rc != CURLE_SEND_ERROR ? HTTP_UNREACHABLE : HTTP_BROKEN;
+}
+
+static void open_waiting(struct http_pool *pool);
+
+static void finish(struct http_call *call, const struct http_pool_answer *answer)
+{
+    struct http_pool *pool = call->pool;
+
+    move_call(call, NULL);
+    pool->is_delivering = true;
+    call->done(call->ctx, answer);
+    pool->is_delivering = false;
+    recycle_call(call);
+    open_waiting(pool);
+}
+
+static void finish_open(struct http_call *call, CURLcode rc)
+{
+    struct http_pool_answer answer = {.error = ""};
+    long status = 0;
+
+    curl_multi_remove_handle(call->pool->multi, call->curl);
+    answer.outcome = outcome_of(call, rc);
+    if (answer.outcome == HTTP_ANSWERED) {
+        curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
+        answer.status = (int)status;
+        answer.body = buf_str(&call->answer);
+        answer.body_len = call->answer.len;
+        answer.headers = call;
+    } else if (answer.outcome == HTTP_TOO_LARGE) {
+        answer.error = "the answer is too large";
+    } else {
+        answer.error = call->error[0] ? call->error : curl_easy_strerror(rc);
+    }
+    finish(call, &answer);
+}
+
+static void on_waited(void *ctx)
+{
+    const struct http_pool_answer answer = {.outcome = HTTP_TIMED_OUT,
+                                            .error = "too many calls are under way"};
+    struct http_call *call = ctx;
+
+    loop_timer_stop(call->timer);
+    call->timer = NULL;
+    finish(call, &answer);
+}
+
+/* ---- libcurl on the loop ---- */
+
+static void deliver(struct http_pool *pool)
+{
+    const CURLMsg *message;
+    int left;
+
+    while ((message = curl_multi_info_read(pool->multi, &left))) {
+        CURLcode rc = message->data.result;
+        struct http_call *call = NULL;
+
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        finish_open(call, rc);
+    }
+}
+
+static void on_ready(void *ctx, int events)
+{
+    struct socket *socket = ctx; /* libcurl may end it on the way */
+    struct http_pool *pool = socket->pool;
+    int ready =
+        (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
+    int running;
+
+    curl_multi_socket_action(pool->multi, socket->fd, ready, &running);
+    deliver(pool);
+}
+
+static void on_timeout(void *ctx)
+{
+    struct http_pool *pool = ctx;
+    int running;
+
+    curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    deliver(pool);
+}
+
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *ctx, void *assigned)
+{
+    struct http_pool *pool = ctx;
+    struct socket *socket = assigned;
+    int events = (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
+
+    (void)curl;
+    if (what == CURL_POLL_REMOVE) {
+        if (socket)
+            loop_unwatch(socket->watch);
+        free(socket);
+        return 0;
+    }
+    if (socket) {
+        loop_watch_set(socket->watch, events);
+        return 0;
+    }
+    socket = mem_alloc(sizeof(*socket));
+    socket->pool = pool;
+    socket->fd = fd;
+    socket->watch = loop_watch(pool->loop, fd, events, on_ready, socket);
+    curl_multi_assign(pool->multi, fd, socket);
+    return 0;
+}
+
+/* It wants to be called after so long, and not from here.  -1: no more; once too often does no
+ * harm.  With answers that come at once it wants 0 again and again: the timer starts at the end of
+ * the turn, because one that starts among timers runs among them, and descriptors would starve. */
+static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
+{
+    struct http_pool *pool = ctx;
+
+    (void)multi;
+    pool->wanted_ms = timeout_ms;
+    loop_at_end_of_turn(pool->loop, &pool->set_timer);
+    return 0;
+}
+
+static void set_timer(void *ctx)
+{
+    struct http_pool *pool = ctx;
+
+    if (pool->wanted_ms < 0)
+        return;
+    if (pool->timer)
+        loop_timer_set(pool->timer, pool->wanted_ms, 0);
+    else
+        pool->timer = loop_timer(pool->loop, pool->wanted_ms, 0, on_timeout, pool);
+}
+
+/* ---- starting and ending ---- */
+
+static void open_call(struct http_call *call, int64_t timeout_ms)
+{
+    CURLMcode rc;
+
+    move_call(call, &call->pool->open);
+    curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
+    rc = curl_multi_add_handle(call->pool->multi, call->curl);
+    assert(rc == CURLM_OK); /* it is in no other, and no callback of libcurl's calls us */
+    (void)rc;
+}
+
+static void open_waiting(struct http_pool *pool)
+{
+    while (pool->waiting.first && pool->open.count < pool->max_calls) {
+        struct http_call *call = pool->waiting.first;
+
+        loop_timer_stop(call->timer);
+        call->timer = NULL;
+        open_call(call, call->deadline_ms - clock_mono_ms());
+    }
+}
+
+struct http_pool *http_pool_create(struct loop *loop)
+{
+    struct http_pool *pool = mem_alloc(sizeof(*pool));
+
+    pool->loop = loop;
+    pool->waiting.last = &pool->waiting.first;
+    pool->open.last = &pool->open.first;
+    pool->idle.last = &pool->idle.first;
+    pool->max_calls = MAX_CALLS;
+    pool->set_timer = (struct deferred){.fn = set_timer, .ctx = pool};
+    buf_init(&pool->line, SIZE_MAX);
+    pool->multi = curl_multi_init();
+    assert(pool->multi);
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    /* Otherwise it keeps four times as many as there are calls, so few when it is quiet. */
+    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)MAX_CALLS);
+    return pool;
+}
+
+void http_pool_limit(struct http_pool *pool, size_t max_calls)
+{
+    pool->max_calls = max_calls;
+    open_waiting(pool);
+}
+
+void http_pool_free(struct http_pool *pool)
+{
+    if (!pool)
+        return;
+    assert(!pool->is_delivering);
+    free_calls(&pool->waiting);
+    free_calls(&pool->open);
+    free_calls(&pool->idle);
+    curl_multi_cleanup(pool->multi);
+    loop_undefer(pool->loop, &pool->set_timer);
+    loop_timer_stop(pool->timer);
+    buf_done(&pool->line);
+    free(pool);
+}
+
+struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool_request *request,
+                                  http_pool_done *done, void *ctx)
+{
+    struct http_call *call = pool->idle.first ? pool->idle.first : create_call(pool);
+
+    assert(request->timeout_ms > 0);
+    call->done = done;
+    call->ctx = ctx;
+    call->error[0] = '\0';
+    call->answer.limit = request->max_answer_bytes;
+    set_pool_options(call);
+    set_message(call, request);
+    if (pool->open.count < pool->max_calls) {
+        open_call(call, request->timeout_ms);
+        return call;
+    }
+    call->deadline_ms = clock_mono_ms() + request->timeout_ms;
+    call->timer = loop_timer(pool->loop, request->timeout_ms, 0, on_waited, call);
+    move_call(call, &pool->waiting);
+    return call;
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    struct http_pool *pool = call->pool;
+
+    if (!call->list) /* it is its own done that takes it back */
+        return;
+    if (call->list == &pool->open)
+        curl_multi_remove_handle(pool->multi, call->curl);
+    loop_timer_stop(call->timer);
+    call->timer = NULL;
+    recycle_call(call);
+    open_waiting(pool);
 }

@@ -35,20 +35,26 @@ struct http_call;
 struct http_pool;
 struct loop;
 
-/* Loop thread only. */
+/* Loop thread only, after http_client_setup. */
 struct http_pool *http_pool_create(struct loop *loop) MUST_USE;
-/* Calls that are open are dropped without an answer. */
+/* Calls that are open are dropped without an answer.  Not from a done. */
 void http_pool_free(struct http_pool *pool); /* NULL is allowed */
+/* How many calls are under way at a time, 1024 unless this says otherwise; each has a connection.
+ * The others wait for their turn, which counts for their time-out. */
+void http_pool_limit(struct http_pool *pool, size_t max_calls);
 
 struct http_pool_header {
     const char *name; /* a token, and a value without CR, LF and NUL: the caller has checked */
     const char *value;
 };
 
-/* Everything is copied.  Host and, with a body, Content-Length are added; nothing else is. */
+/* Everything is copied.  Host (unless it is given) and, with a body, Content-Length are added;
+ * nothing else is, but for what user:password@ in the URL asks for.  Headers about the message's
+ * length and the connection are left out: Connection, Content-Length, Expect, Keep-Alive,
+ * Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade. */
 struct http_pool_request {
     const char *method;
-    const char *url; /* sent as it is, without dots being resolved; http or https */
+    const char *url; /* path and query as they are, without dots being resolved; http or https */
     const struct http_pool_header *headers;
     size_t header_count;
     const char *body; /* NULL: none */
@@ -77,10 +83,12 @@ struct http_pool_answer {
 /* The last value of a header (any case), or NULL; borrowed during the callback. */
 const char *http_answer_header(const struct http_pool_answer *answer, const char *name);
 
-/* done is called once, from the loop, never before this returns.  Redirects are not followed, no
- * proxy is used. */
+/* done is called once, from the loop, never before this returns; it may start and cancel calls.
+ * Redirects are not followed, no proxy is used.  A request may arrive twice, POST included: see the
+ * head of http_client.c. */
 typedef void http_pool_done(void *ctx, const struct http_pool_answer *answer);
 struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool_request *request,
                                   http_pool_done *done, void *ctx);
-/* Takes it back: done will not be called. */
+/* Takes it back: done will not be called.  In its own done it does nothing; afterwards the call is
+ * no more. */
 void http_call_cancel(struct http_call *call);
