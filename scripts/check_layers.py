@@ -15,7 +15,7 @@ SRC = ROOT / "src"
 # Files named after a module with a suffix (backend_connect.c, pg_rows.c) belong to its layer.
 LAYERS = {
     0: "base buf log embedded",
-    1: "base64url crypto event http_head route json config messages metrics loop expiry pgarray profile rate_limit",
+    1: "base64url crypto event http_head route json config messages metrics loop expiry pgarray profile rate_limit authorizer lambda_response",
     2: "pg store migrate auth jwks jwks_source http_client",
     3: "connections delivery follower replay",
     4: "backend gateway integration node",
