@@ -15,11 +15,13 @@ SRC = ROOT / "src"
 # Files named after a module with a suffix (backend_connect.c, pg_rows.c) belong to its layer.
 LAYERS = {
     0: "base buf log embedded",
-    1: "base64url crypto event http_head route json config messages metrics loop expiry pgarray profile rate_limit authorizer lambda_response",
-    2: "pg store migrate auth jwks jwks_source http_client",
-    3: "connections delivery follower replay",
-    4: "backend gateway integration node",
-    5: "listener websocket http",
+    1: "base64url crypto event http_head route json json_path config messages metrics loop expiry "
+       "pgarray profile rate_limit authorizer lambda_response request_context mapping selection "
+       "expression template cloudwatch incoming extensions",
+    2: "pg store migrate auth jwks jwks_source http_client api sigv4 access_log",
+    3: "connections delivery follower replay sender",
+    4: "backend gateway integration node stateless",
+    5: "listener websocket http lambda",
     6: "commands serve main",
 }
 
@@ -38,7 +40,7 @@ LIBRARIES = {
 SYSTEM = re.compile(
     r"(arpa|net|netinet|sys|linux)/\w+\.h|"
     r"(assert|ctype|dirent|errno|fcntl|float|getopt|grp|inttypes|limits|locale|math|malloc|netdb|"
-    r"poll|pthread|pwd|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|"
+    r"poll|pthread|pwd|regex|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|"
     r"stdnoreturn|string|strings|syslog|time|unistd)\.h"
 )
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)

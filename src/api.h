@@ -20,6 +20,9 @@ enum api_integration_type {
     API_LAMBDA      /* an event to a function's invoke URL: AWS_PROXY */
 };
 
+/* As in the description: "http_proxy". */
+const char *api_integration_type_name(enum api_integration_type type);
+
 enum api_passthrough { API_WHEN_NO_MATCH, API_WHEN_NO_TEMPLATES, API_NEVER };
 
 /* Templates by key; "$default" is the one when no other matches. */
@@ -32,7 +35,7 @@ struct api_templates {
 
 struct api_response { /* of mock and http, for routes with a response */
     char *key;        /* "$default", a status code, or /regular expression/ on it */
-    void *regex;      /* api.c's */
+    void *regex;      /* api_pattern.c's; NULL unless it is one */
     struct api_templates templates;
 };
 
@@ -61,7 +64,7 @@ struct api_route {
     char *key;
     const struct api_integration *integration; /* NULL: accepted and dropped */
     const struct api_authorizer *authorizer;   /* $connect only; NULL: none */
-    bool has_response;                         /* two-way */
+    bool has_response;                         /* two-way; never of $connect or $disconnect */
     bool needs_api_key;                        /* $connect only */
     struct rate rate;                          /* throttle of the route; burst 0: none */
     struct rate_bucket bucket;
@@ -82,7 +85,9 @@ struct api {
     struct api_authorizer *authorizers;
 };
 
-/* INVALID names the member and what is wrong with it; UNAVAILABLE: the file cannot be read. */
+/* INVALID names the file, the member and what is wrong with it: "gateway.json:
+ * routes.ping.throttle:
+ * ..."; UNAVAILABLE: the file cannot be read.  Errors of api_parse begin with the member. */
 enum status api_load(const char *file, struct api **out, struct error *err) MUST_USE;
 enum status api_parse(const char *text, size_t len, struct api **out, struct error *err) MUST_USE;
 void api_free(struct api *api); /* NULL is allowed */
@@ -94,8 +99,7 @@ bool api_uses_sql(const struct api *api);
 
 /* The template that applies, or NULL: the key of the expression, else "$default".  Without an
  * expression: fallback_key when it is not NULL and there is one, else the only template there is,
- * else
- * "$default". */
+ * else "$default". */
 const struct template *api_template(const struct api_templates *templates, const char *body,
                                     size_t body_len, const struct selection_answer *answer,
                                     const char *fallback_key);

@@ -53,5 +53,7 @@ int run_send(const struct invocation *invocation);
 int run_publish(const struct invocation *invocation);
 int run_broadcast(const struct invocation *invocation);
 int run_routes(const struct invocation *invocation);
+/* commands_api.c */
+int run_api(const struct invocation *invocation);
 /* commands_token.c */
 int run_token(const struct invocation *invocation);

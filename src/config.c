@@ -80,6 +80,7 @@ static const struct setting settings[] = {
     WORD(profile, "careconnect", "the routes that ship with the program: schema of that name"),
     TEXT(routes, "", "schemas whose routes go in front of the profile's, separated by commas"),
     TEXT(route_selection_expression, "", "such as $request.body.action; empty: the profile's own"),
+    TEXT(api, "", "API description, a gateway.json; empty: every route is SQL"),
 
     INTEGER(connection_ttl_minutes, "0", 0, 525600, "after which a connection's row expires; 0: the profile's, or 120"),
     INTEGER(max_connections, "100000", 1, 10000000, "open connections; past it handshakes get 503"),

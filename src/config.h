@@ -41,6 +41,7 @@ struct config {
     char *profile; /* default careconnect */
     char *routes;  /* schemas in front of the profile, comma separated; default "" */
     char *route_selection_expression; /* default "" = the profile's own */
+    char *api; /* file with an API description; default "" = every route is SQL */
 
     /* connections */
     int64_t connection_ttl_minutes; /* default 0 = the profile's, else 120 */
