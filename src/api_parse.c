@@ -150,15 +150,15 @@ enum status api_check_names(const struct api_place *place, const struct json *ob
     return OK;
 }
 
-enum status api_get_timeout(const struct api_place *outer, const struct json *object, int64_t *out,
+enum status api_get_timeout(const struct api_place *place, const struct json *object, int64_t *out,
                             struct error *err)
 {
-    struct api_place place = {outer, "timeoutInMillis"};
-    const struct json *value = json_get(object, place.name);
+    struct api_place here = {place, "timeoutInMillis"};
+    const struct json *value = json_get(object, here.name);
     double n = value ? json_number(value) : API_MAX_TIMEOUT_MS;
 
     if (!(n >= API_MIN_TIMEOUT_MS && n <= API_MAX_TIMEOUT_MS) || (double)(int64_t)n != n)
-        return api_wrong(&place, err, "is not an integer from %d to %d", API_MIN_TIMEOUT_MS,
+        return api_wrong(&here, err, "is not an integer from %d to %d", API_MIN_TIMEOUT_MS,
                          API_MAX_TIMEOUT_MS);
     *out = (int64_t)n;
     return OK;

@@ -138,6 +138,8 @@ static void print_route(struct buf *out, const struct api_route *route)
                      integration->url);
     }
     print_notes(out, route);
+    while (out->data[out->len - 1] == ' ') /* of the last column */
+        out->len--;
     buf_addc(out, '\n');
 }
 

@@ -294,7 +294,7 @@ def test_it_shows_what_handles_what(check):
                      r" authorizer tokens  API key$", connect)
     send = next(line for line in lines if line.startswith("sendmessage "))
     assert re.search(r" plain +http +POST http://h  two-way  at most 10/s:20$", send)
-    assert re.search(r"^\$default +\(nothing\)", done.stdout, re.MULTILINE)
+    assert re.search(r"^\$default +\(nothing\)$", done.stdout, re.MULTILINE)
     assert "authorizer tokens: POST http://127.0.0.1:9001/authorize" in lines
     assert "integration unused: no route uses it" in lines
     assert lines[-1] == "No database is needed."
