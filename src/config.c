@@ -124,6 +124,14 @@ static const struct setting settings[] = {
 
     CHOICE(log_level, "info", "debug info warn error", "what is logged"),
     CHOICE(log_format, "logfmt", "logfmt json", "how it is logged"),
+    TEXT(access_log_file, "", "file that gets a line for every event; -: standard output; empty: none"),
+    TEXT(access_log_format,
+         "{\"requestId\":\"$context.requestId\",\"ip\":\"$context.identity.sourceIp\","
+         "\"requestTime\":\"$context.requestTime\",\"eventType\":\"$context.eventType\","
+         "\"routeKey\":\"$context.routeKey\",\"status\":\"$context.status\","
+         "\"connectionId\":\"$context.connectionId\","
+         "\"integrationLatency\":\"$context.integrationLatency\"}",
+         "of such a line, with API Gateway's $context.<name>"),
     INTEGER(shutdown_timeout_ms, "10000", 0, 10 * MINUTE_MS, "to close connections and write what is left"),
 };
 /* clang-format on */

@@ -90,6 +90,8 @@ struct config {
     /* people */
     char *log_level;             /* debug info warn error; default info */
     char *log_format;            /* logfmt json; default logfmt */
+    char *access_log_file;       /* "" = none, "-" = standard output */
+    char *access_log_format;     /* with $context.<name>; default JSON */
     int64_t shutdown_timeout_ms; /* default 10000 */
 };
 
