@@ -229,16 +229,34 @@ static size_t cut_len(const char *text, size_t len)
     return len;
 }
 
-static void add_value(struct access_log *log, const struct piece *name,
+static void add_value(struct access_log *log, const char *name, size_t len,
                       const struct request_context *context)
 {
     struct buf *value = &log->value;
 
     buf_clear(value);
-    if (!request_context_get(context, name->text, name->len, value) || buf_full(value))
+    if (!request_context_get(context, name, len, value) || buf_full(value))
         buf_addc(&log->line, '-');
     else
         add_escaped(log, buf_str(value), cut_len(buf_str(value), value->len));
+}
+
+/* error.messageString is error.message with quotes of its own, for formats that have none there:
+ * those must not be escaped. */
+static void add_reference(struct access_log *log, const struct piece *name,
+                          const struct request_context *context)
+{
+    static const char quoted[] = "error.messageString";
+    static const char plain[] = "error.message";
+    bool is_quoted = name->len == strlen(quoted) && memcmp(name->text, quoted, name->len) == 0;
+
+    if (!is_quoted || !context->error_message) {
+        add_value(log, name->text, name->len, context);
+        return;
+    }
+    buf_addc(&log->line, '"');
+    add_value(log, plain, strlen(plain), context);
+    buf_addc(&log->line, '"');
 }
 
 /* ---- the file ---- */
@@ -352,7 +370,7 @@ void access_log_write(struct access_log *log, const struct request_context *cont
         const struct piece *piece = &log->pieces[i];
 
         if (piece->is_name)
-            add_value(log, piece, context);
+            add_reference(log, piece, context);
         else
             buf_add(&log->line, piece->text, piece->len);
     }

@@ -147,6 +147,17 @@ static void test_json_format(void **state)
         "\"error\":\"-\",\"tenant\":\"t1\"}\n");
 }
 
+static void test_message_string_has_quotes_of_its_own(void **state)
+{
+    struct request_context context = example();
+
+    assert_line(*state, "{\"error\":\"$context.error.messageString\"}", &context,
+                "{\"error\":\"-\"}\n");
+    context.error_message = "say \"no\"";
+    assert_line(*state, "{\"error\":$context.error.messageString}", &context,
+                "{\"error\":\"say \\\"no\\\"\"}\n");
+}
+
 static void test_what_is_unset_or_unknown_prints_a_hyphen(void **state)
 {
     struct request_context context;
@@ -510,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_common_log_format),
         TEST(test_json_format),
+        TEST(test_message_string_has_quotes_of_its_own),
         TEST(test_what_is_unset_or_unknown_prints_a_hyphen),
         TEST(test_where_names_end),
         TEST(test_wrong_formats_are_refused),
