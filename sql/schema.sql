@@ -255,6 +255,35 @@ CREATE TABLE switchboard.schema_migrations (
 COMMENT ON TABLE switchboard.schema_migrations IS 'What the migrator has applied: a file name, its number (null: a repeatable file) and its SHA-256.';
 
 --
+-- Name: websocket_idempotency; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_idempotency (
+    key text NOT NULL,
+    request bytea NOT NULL,
+    answer jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+--
+-- Name: TABLE websocket_idempotency; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_idempotency IS 'Sends that carried an idempotency key, for a day: see send_request().';
+
+--
+-- Name: COLUMN websocket_idempotency.request; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_idempotency.request IS 'SHA-256 of the request.  Another request with the same key is refused.';
+
+--
+-- Name: COLUMN websocket_idempotency.answer; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_idempotency.answer IS 'What was answered.  Null only inside the transaction that sends.';
+
+--
 -- Name: websocket_log_state; Type: TABLE; Schema: switchboard; Owner: -
 --
 
@@ -415,6 +444,13 @@ ALTER TABLE ONLY switchboard.websocket_connections
     ADD CONSTRAINT websocket_connections_pkey PRIMARY KEY (connection_id);
 
 --
+-- Name: websocket_idempotency websocket_idempotency_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
+--
+
+ALTER TABLE ONLY switchboard.websocket_idempotency
+    ADD CONSTRAINT websocket_idempotency_pkey PRIMARY KEY (key);
+
+--
 -- Name: websocket_log_state websocket_log_state_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
 --
 
@@ -486,6 +522,12 @@ CREATE INDEX websocket_connections_node_idx ON switchboard.websocket_connections
 --
 
 CREATE INDEX websocket_connections_user_idx ON switchboard.websocket_connections USING btree (user_id) WHERE (is_active AND (user_id IS NOT NULL));
+
+--
+-- Name: websocket_idempotency_created_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_idempotency_created_idx ON switchboard.websocket_idempotency USING btree (created_at);
 
 --
 -- Name: websocket_messages_topic_idx; Type: INDEX; Schema: switchboard; Owner: -

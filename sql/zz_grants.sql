@@ -63,6 +63,7 @@ declare
         'relay_deliveries(text, text[], text[], text[], text[])',
         'restore_connections(text, text, bigint, jsonb)',
         'route_table(text[])',
+        'send_request(jsonb, jsonb, text)',
         'sequence_messages(integer)',
         'touch_connections(text[], bigint[])',
         'touch_connections(text[], bigint[], bigint)'];

@@ -28,17 +28,38 @@ struct crypto_key {
     enum crypto_kind kind;
 };
 
-size_t crypto_hmac(enum crypto_hash hash, const char *key, const void *data, size_t len,
-                   unsigned char out[CRYPTO_HASH_BYTES_MOST])
+static const EVP_MD *find_md(enum crypto_hash hash)
 {
-    const EVP_MD *md = hash == CRYPTO_SHA512   ? EVP_sha512()
-                       : hash == CRYPTO_SHA384 ? EVP_sha384()
-                                               : EVP_sha256();
+    return hash == CRYPTO_SHA512   ? EVP_sha512()
+           : hash == CRYPTO_SHA384 ? EVP_sha384()
+                                   : EVP_sha256();
+}
+
+size_t crypto_hmac_bytes(enum crypto_hash hash, const void *key, size_t key_len, const void *data,
+                         size_t len, unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
     unsigned int written = 0;
-    const unsigned char *made = HMAC(md, key, (int)strlen(key), data, len, out, &written);
+    const unsigned char *made = HMAC(find_md(hash), key, (int)key_len, data, len, out, &written);
 
     assert(made); /* it fails for lack of memory only */
     (void)made;
+    return written;
+}
+
+size_t crypto_hmac(enum crypto_hash hash, const char *key, const void *data, size_t len,
+                   unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
+    return crypto_hmac_bytes(hash, key, strlen(key), data, len, out);
+}
+
+size_t crypto_digest(enum crypto_hash hash, const void *data, size_t len,
+                     unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
+    unsigned int written = 0;
+    int is_made = EVP_Digest(data, len, out, &written, find_md(hash), NULL);
+
+    assert(is_made == 1); /* as above */
+    (void)is_made;
     return written;
 }
 

@@ -14,6 +14,12 @@ enum { CRYPTO_HASH_BYTES_MOST = 64 };
 size_t crypto_hmac(enum crypto_hash hash, const char *key, const void *data, size_t len,
                    unsigned char out[CRYPTO_HASH_BYTES_MOST]);
 
+/* The same with a key that is not text. */
+size_t crypto_hmac_bytes(enum crypto_hash hash, const void *key, size_t key_len, const void *data,
+                         size_t len, unsigned char out[CRYPTO_HASH_BYTES_MOST]);
+size_t crypto_digest(enum crypto_hash hash, const void *data, size_t len,
+                     unsigned char out[CRYPTO_HASH_BYTES_MOST]);
+
 /* In a time that does not depend on where they differ. */
 bool crypto_is_equal(const void *a, const void *b, size_t len);
 

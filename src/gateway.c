@@ -187,6 +187,11 @@ void gateway_opened(struct gateway *gateway, struct connection *connection)
     gateway_clock_add(gateway->clock, connection);
 }
 
+void gateway_touch(struct gateway *gateway, struct connection *connection)
+{
+    gateway_clock_touch(gateway->clock, connection);
+}
+
 void gateway_seen(struct gateway *gateway, struct connection *connection)
 {
     /* Where activity renews the row, answering our pings is activity. */

@@ -74,6 +74,9 @@ void gateway_peer_close(struct gateway *gateway, struct connection *connection, 
 /* The socket is gone, for whatever cause; the connection may be freed after this turn. */
 void gateway_closed(struct gateway *gateway, struct connection *connection);
 
+/* The management API sent something to it: that is activity, and other nodes are to see it. */
+void gateway_touch(struct gateway *gateway, struct connection *connection);
+
 /* ---- life ---- */
 /* The settings have changed: what is wrong in them is logged, and stays as it was. */
 void gateway_apply_settings(struct gateway *gateway);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include "config.h"
 #include "http_head.h"
 #include "http_internal.h"
+#include "idempotency.h"
 #include "json.h"
 #include "log.h"
 #include "loop.h"
@@ -22,20 +25,31 @@
 
 enum {
     BACKLOG = 128,
-    CONNECTION_LIMIT = 512,
+    CONNECTION_LIMIT = 512, /* of each port */
     IDLE_TIMEOUT_S = 60,
     MAX_ANSWER_BYTES = 16 * 1024 * 1024,
-    MAX_DRAINED_BYTES = 8 * HTTP_MAX_BODY_BYTES, /* read and dropped, so that the 413 arrives */
-    UUID_BYTES = 37
+    MAX_DRAINED_BYTES = 1024 * 1024,       /* past the limit; dropped, so that the 413 arrives */
+    MAX_BUFFERED_BYTES = 64 * 1024 * 1024, /* of bodies that are being read, on a port */
+    QUERY_BYTES = 65536
 };
 
-struct http {
-    struct http_env env;
+/* A libmicrohttpd, and how the loop runs it. */
+struct guest {
+    struct http *http;
+    enum http_port port;
     struct MHD_Daemon *daemon;
     struct watch *watch;
     struct timer *timer;
     struct deferred turn;
+    size_t buffered;
+};
+
+struct http {
+    struct http_env env;
+    struct guest guests[HTTP_PORTS];
+    struct idempotency *idempotency;
     struct http_request *requests;
+    unsigned int allowed; /* management_allow */
     int port;
 };
 
@@ -72,7 +86,7 @@ void http_answer(struct http_request *request, int status)
         return;
     request->is_suspended = false;
     MHD_resume_connection(request->connection);
-    loop_at_end_of_turn(request->env->loop, &request->http->turn);
+    loop_at_end_of_turn(request->env->loop, &request->http->guests[request->port].turn);
 }
 
 void http_answer_message(struct http_request *request, int status, const char *message)
@@ -82,6 +96,13 @@ void http_answer_message(struct http_request *request, int status, const char *m
     json_str(&request->answer, "message", message);
     json_close(&request->answer, '}');
     http_answer(request, status);
+}
+
+void http_answer_error(struct http_request *request, int status, const char *type,
+                       const char *message)
+{
+    request->error_type = type;
+    http_answer_message(request, status, message);
 }
 
 static void make_uuid(char out[UUID_BYTES])
@@ -97,15 +118,54 @@ static void make_uuid(char out[UUID_BYTES])
              b[15]);
 }
 
-static void add_request_ids(struct MHD_Response *response)
+static void record_management(struct http_request *request, const char *request_id,
+                              const char *gateway_id)
+{
+    const struct http_env *env = request->env;
+    struct http_management_record record = {
+        .route_key = request->route_key,
+        .connection_id = *request->id ? request->id : NULL,
+        .request_id = request_id,
+        .gateway_id = gateway_id,
+        .source_ip = request->source_ip,
+        .user_agent = http_header(request, "User-Agent"),
+        .caller = request->is_signed ? env->config->management_access_key_id : NULL,
+        .status = request->status,
+        .request_time_ms = request->started_ms,
+    };
+
+    if (env->on_management && request->route_key)
+        env->on_management(env->ctx, &record);
+}
+
+/* Requests that were refused at the door have no trace. */
+static void add_request_ids(struct http_request *request, struct MHD_Response *response)
 {
     char request_id[UUID_BYTES];
     char gateway_id[REQUEST_ID_BYTES];
+    char trace_id[TRACE_ID_BYTES];
 
     make_uuid(request_id);
     id_mint_request(gateway_id);
     MHD_add_response_header(response, "x-amzn-RequestId", request_id);
     MHD_add_response_header(response, "x-amz-apigw-id", gateway_id);
+    if (request->status != MHD_HTTP_BAD_REQUEST && request->status != MHD_HTTP_FORBIDDEN) {
+        trace_id_mint(trace_id, clock_unix_ms());
+        MHD_add_response_header(response, "X-Amzn-Trace-Id", trace_id);
+    }
+    record_management(request, request_id, gateway_id);
+}
+
+static void add_headers(struct http_request *request, struct MHD_Response *response)
+{
+    if (request->content_type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type);
+    if (request->error_type)
+        MHD_add_response_header(response, "x-amzn-ErrorType", request->error_type);
+    if (request->allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, request->allow);
+    if (request->is_management)
+        add_request_ids(request, response);
 }
 
 static enum MHD_Result send_answer(struct http_request *request)
@@ -119,14 +179,9 @@ static enum MHD_Result send_answer(struct http_request *request)
                                                MHD_RESPMEM_MUST_COPY);
     if (!response)
         return MHD_NO;
-    if (request->content_type)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type);
-    if (request->error_type)
-        MHD_add_response_header(response, "x-amzn-ErrorType", request->error_type);
-    if (request->allow)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, request->allow);
-    if (request->is_management)
-        add_request_ids(response);
+    /* As API Gateway does, also to clients of HTTP/1.1, who need not be told. */
+    MHD_set_response_options(response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
+    add_headers(request, response);
     result = MHD_queue_response(request->connection, (unsigned int)request->status, response);
     MHD_destroy_response(response);
     return result;
@@ -134,18 +189,75 @@ static enum MHD_Result send_answer(struct http_request *request)
 
 /* ---- requests ---- */
 
-static struct http_request *create_request(struct http *http, struct MHD_Connection *connection,
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+/* An IPv4 client of an IPv6 socket is shown as what it is. */
+static void note_peer(struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const union address *address =
+        info ? (const union address *)(const void *)info->client_addr : NULL;
+    const void *v4 = NULL;
+
+    if (!address)
+        return;
+    if (address->any.sa_family == AF_INET)
+        v4 = &address->v4.sin_addr;
+    else if (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr))
+        v4 = address->v6.sin6_addr.s6_addr + 12;
+    if (v4) {
+        request->is_loopback = *(const unsigned char *)v4 == IN_LOOPBACKNET;
+        (void)inet_ntop(AF_INET, v4, request->source_ip, sizeof(request->source_ip));
+    } else if (address->any.sa_family == AF_INET6) {
+        request->is_loopback = IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+        (void)inet_ntop(AF_INET6, &address->v6.sin6_addr, request->source_ip,
+                        sizeof(request->source_ip));
+    }
+}
+
+/* "http://host/path" is a way to ask for "/path" (RFC 9112, section 3.2.2). */
+static const char *path_of(const char *url)
+{
+    const char *authority = *url == '/' ? NULL : strstr(url, "://");
+    const char *path = authority ? strchr(authority + 3, '/') : NULL;
+
+    return path ? path : url;
+}
+
+static size_t body_limit(const struct config *config, const char *path)
+{
+    const char *segments[MAX_SEGMENTS];
+    char *storage = mem_alloc(strlen(path) + 1);
+    size_t count = http_split_path(path, storage, segments);
+    size_t limit = management_body_limit(config, segments, count);
+
+    free(storage);
+    return limit;
+}
+
+static struct http_request *create_request(struct guest *guest, struct MHD_Connection *connection,
                                            const char *url, const char *method)
 {
     struct http_request *request = mem_alloc(sizeof(*request));
+    struct http *http = guest->http;
 
     request->http = http;
     request->env = &http->env;
+    request->port = guest->port;
     request->connection = connection;
     request->method = mem_strdup(method);
-    request->path = mem_strdup(url);
+    request->path = mem_strdup(path_of(url));
+    request->started_ms = clock_unix_ms();
+    request->allowed = http->allowed;
+    request->idempotency = http->idempotency;
     request->content_type = "application/json";
-    buf_init(&request->body, HTTP_MAX_BODY_BYTES);
+    note_peer(request);
+    buf_init(&request->body, body_limit(http->env.config, request->path));
     buf_init(&request->answer, MAX_ANSWER_BYTES);
     request->next = http->requests;
     if (request->next)
@@ -160,6 +272,7 @@ static void free_request(struct http_request *request)
     buf_done(&request->answer);
     free(request->method);
     free(request->path);
+    free(request->idempotency_key);
     free(request);
 }
 
@@ -176,6 +289,55 @@ char *http_parameter(struct http_request *request, const char *name)
         return NULL;
     }
     return value;
+}
+
+const char *http_header(struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+static enum MHD_Result add_signed_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                         const char *value)
+{
+    struct http_signed *out = ctx;
+
+    (void)kind;
+    if (out->request.header_count < HTTP_MAX_REQUEST_HEADERS)
+        out->headers[out->request.header_count] = (struct sigv4_header){name, value ? value : ""};
+    out->request.header_count++;
+    return MHD_YES;
+}
+
+/* libmicrohttpd keeps the pairs of a query and not its text; it has made pluses into blanks. */
+static enum MHD_Result add_signed_pair(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                       const char *value)
+{
+    struct http_signed *out = ctx;
+
+    (void)kind;
+    buf_addf(&out->query, "%s%s=%s", out->query.len ? "&" : "", name, value ? value : "");
+    return MHD_YES;
+}
+
+bool http_signed_init(struct http_signed *out, struct http_request *request)
+{
+    out->request = (struct sigv4_request){
+        .method = request->method,
+        .path = request->path,
+        .headers = out->headers,
+        .body = request->body.data,
+        .body_len = request->body.len,
+    };
+    buf_init(&out->query, QUERY_BYTES);
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, add_signed_header, out);
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, add_signed_pair, out);
+    out->request.query = buf_str(&out->query);
+    return out->request.header_count <= HTTP_MAX_REQUEST_HEADERS && !buf_full(&out->query);
+}
+
+void http_signed_done(struct http_signed *signed_request)
+{
+    buf_done(&signed_request->query);
 }
 
 /* ---- the database ---- */
@@ -203,28 +365,57 @@ void http_query(struct http_request *request, const struct store_query *query,
 
 /* ---- libmicrohttpd's callbacks ---- */
 
-static bool is_length_too_large(struct MHD_Connection *connection)
-{
-    const char *length =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-
-    return length && strtoull(length, NULL, 10) > HTTP_MAX_BODY_BYTES;
-}
-
 /* A client that asked first (RFC 9110, section 10.1.1) is told before it sends. */
-static bool is_refused_at_head(struct MHD_Connection *connection)
+static bool is_refused_at_head(struct http_request *request)
 {
-    return is_length_too_large(connection) &&
-           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT);
+    const char *length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    return length && strtoull(length, NULL, 10) > request->body.limit &&
+           http_header(request, MHD_HTTP_HEADER_EXPECT);
 }
 
+/* What came is kept up to the limit of the request, and dropped up to another one. */
 static enum MHD_Result take_body(struct http_request *request, const char *data, size_t *size)
 {
+    struct guest *guest = &request->http->guests[request->port];
+    size_t before = request->body.len;
+
     request->received += *size;
-    if (request->received > MAX_DRAINED_BYTES)
+    if (request->received > request->body.limit + MAX_DRAINED_BYTES)
         return MHD_NO;
+    if (guest->buffered + *size > MAX_BUFFERED_BYTES && guest->buffered > request->body.limit)
+        return MHD_NO; /* many large ones at once: nobody has to be let in for that */
     buf_add(&request->body, data, *size);
+    guest->buffered += request->body.len - before;
     *size = 0;
+    return MHD_YES;
+}
+
+/* A connection of the WebSocket port is for the management API once its first request was.  What
+ * else comes on it, from a proxy that uses it again say, is the listener's: hanging up makes the
+ * other side ask anew. */
+static bool is_for_listener(const struct http_request *request)
+{
+    const char *segments[MAX_SEGMENTS];
+    char *storage;
+    bool is_ours;
+
+    if (request->port != HTTP_WEBSOCKET_PORT)
+        return false;
+    storage = mem_alloc(strlen(request->path) + 1);
+    is_ours = management_is_path(segments, http_split_path(request->path, storage, segments));
+    free(storage);
+    return !is_ours;
+}
+
+static enum MHD_Result finish_request(struct http_request *request)
+{
+    if (request->status == 0)
+        http_route(request);
+    if (request->status != 0)
+        return send_answer(request);
+    request->is_suspended = true;
+    MHD_suspend_connection(request->connection);
     return MHD_YES;
 }
 
@@ -241,25 +432,20 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (!request) {
         request = create_request(ctx, connection, url, method);
         *request_of = request;
-        if (!is_refused_at_head(connection))
+        if (is_for_listener(request))
+            return MHD_NO;
+        if (!is_refused_at_head(request))
             return MHD_YES;
         request->body.full = true;
     }
-    if (*size > 0)
-        return take_body(request, data, size);
-    if (request->status == 0)
-        http_route(request);
-    if (request->status != 0)
-        return send_answer(request);
-    request->is_suspended = true;
-    MHD_suspend_connection(connection);
-    return MHD_YES;
+    return *size > 0 ? take_body(request, data, size) : finish_request(request);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **request_of,
                          enum MHD_RequestTerminationCode why)
 {
-    struct http *http = ctx;
+    struct guest *guest = ctx;
+    struct http *http = guest->http;
     struct http_request *request = *request_of;
 
     (void)connection;
@@ -267,6 +453,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     if (!request)
         return;
     *request_of = NULL;
+    guest->buffered -= request->body.len;
     if (request->prev)
         request->prev->next = request->next;
     else
@@ -288,13 +475,13 @@ static size_t keep_encoded(void *ctx, struct MHD_Connection *connection, char *t
 
 /* ---- a guest on the loop ---- */
 
-static void run(struct http *http)
+static void run(struct guest *guest)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
 
-    MHD_run(http->daemon);
-    if (MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES)
-        loop_timer_set(http->timer, (int64_t)timeout_ms, 0);
+    MHD_run(guest->daemon);
+    if (MHD_get_timeout(guest->daemon, &timeout_ms) == MHD_YES)
+        loop_timer_set(guest->timer, (int64_t)timeout_ms, 0);
 }
 
 static void on_descriptor(void *ctx, int events)
@@ -306,6 +493,23 @@ static void on_descriptor(void *ctx, int events)
 static void on_time(void *ctx)
 {
     run(ctx);
+}
+
+/* At the end of the turn, because this may be inside a callback of the listener. */
+void http_adopt(struct http *http, int fd)
+{
+    struct guest *guest = &http->guests[HTTP_WEBSOCKET_PORT];
+    union address address;
+    socklen_t len = sizeof(address);
+
+    memset(&address, 0, sizeof(address));
+    if (getpeername(fd, &address.any, &len) != 0) {
+        close(fd);
+        return;
+    }
+    if (MHD_add_connection(guest->daemon, fd, &address.any, len) != MHD_YES)
+        log_debug("http.not_adopted", "error=%s", log_quote(strerror(errno))); /* it is closed */
+    loop_at_end_of_turn(http->env.loop, &guest->turn);
 }
 
 /* ---- life ---- */
@@ -361,37 +565,70 @@ static int port_of(int fd)
     return (int)strtol(port, NULL, 10);
 }
 
-static struct MHD_Daemon *start_daemon(struct http *http, int fd)
+/* fd -1: connections are added, see http_adopt. */
+static bool start_guest(struct http *http, enum http_port port, int fd)
 {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
-                            http, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
-                            on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTION_LIMIT,
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
-                            MHD_OPTION_END);
+    struct guest *guest = &http->guests[port];
+    struct loop *loop = http->env.loop;
+    const union MHD_DaemonInfo *info;
+    struct MHD_OptionItem listen[] = {{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+                                      {MHD_OPTION_END, 0, NULL}};
+    unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+
+    if (fd < 0) {
+        flags |= MHD_USE_NO_LISTEN_SOCKET;
+        listen[0].option = MHD_OPTION_END;
+    }
+    guest->http = http;
+    guest->port = port;
+    guest->turn = (struct deferred){.fn = on_time, .ctx = guest};
+    guest->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, guest, MHD_OPTION_ARRAY, listen,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, guest, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTION_LIMIT,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S, MHD_OPTION_END);
+    if (!guest->daemon)
+        return false;
+    info = MHD_get_daemon_info(guest->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    guest->watch = loop_watch(loop, info->epoll_fd, LOOP_READ, on_descriptor, guest);
+    guest->timer = loop_timer(loop, 0, 0, on_time, guest);
+    return true;
+}
+
+static void stop_guest(struct guest *guest)
+{
+    if (!guest->daemon)
+        return;
+    loop_undefer(guest->http->env.loop, &guest->turn);
+    loop_timer_stop(guest->timer);
+    loop_unwatch(guest->watch);
+    MHD_stop_daemon(guest->daemon);
 }
 
 enum status http_create(const struct http_env *env, struct http **out, struct error *err)
 {
-    const union MHD_DaemonInfo *info;
+    unsigned int allowed;
     struct http *http;
     int fd = -1;
 
+    if (management_allow_parse(env->config->management_allow, &allowed, err) != OK)
+        return INVALID;
     if (open_listener(env->config, &fd, err) != OK)
         return UNAVAILABLE;
     http = mem_alloc(sizeof(*http));
     http->env = *env;
+    http->allowed = allowed;
     http->port = port_of(fd);
-    http->turn = (struct deferred){.fn = on_time, .ctx = http};
-    http->daemon = start_daemon(http, fd);
-    if (!http->daemon) {
+    http->idempotency = idempotency_create();
+    if (!start_guest(http, HTTP_ADMIN_PORT, fd)) {
         close(fd);
-        free(http);
+        http_free(http);
         return fail(err, INTERNAL, "libmicrohttpd did not start");
     }
-    info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    http->watch = loop_watch(env->loop, info->epoll_fd, LOOP_READ, on_descriptor, http);
-    http->timer = loop_timer(env->loop, 0, 0, on_time, http);
+    if (!start_guest(http, HTTP_WEBSOCKET_PORT, -1)) {
+        http_free(http);
+        return fail(err, INTERNAL, "libmicrohttpd did not start without a port");
+    }
     *out = http;
     return OK;
 }
@@ -405,15 +642,14 @@ int http_port(const struct http *http)
  * that still waits for the database is freed when that answers. */
 void http_free(struct http *http)
 {
-    loop_undefer(http->env.loop, &http->turn);
-    loop_timer_stop(http->timer);
-    loop_unwatch(http->watch);
     for (struct http_request *request = http->requests; request; request = request->next) {
         if (request->is_suspended) {
             request->is_suspended = false;
             MHD_resume_connection(request->connection);
         }
     }
-    MHD_stop_daemon(http->daemon);
+    for (size_t i = 0; i < HTTP_PORTS; i++)
+        stop_guest(&http->guests[i]);
+    idempotency_free(http->idempotency);
     free(http);
 }

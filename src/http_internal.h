@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_internal.h - what http.c (libmicrohttpd) and http_endpoints.c (the answers) share.
+ * http_internal.h - what http.c (libmicrohttpd) and the files with the answers share:
+ * http_endpoints.c (the admin port), http_management.c (@connections) and http_send.c (@send).
  *
  * A request lives from its head until libmicrohttpd has sent the answer, or, when that was cut
  * short, until the database has answered.  An endpoint either answers at once or calls http_query,
@@ -12,18 +13,37 @@
 #include "event.h"
 #include "http.h"
 #include "pg.h"
+#include "sigv4.h"
 #include "store.h"
 
-enum { HTTP_MAX_BODY_BYTES = 131072 };
+enum {
+    HTTP_MAX_BODY_BYTES = 131072, /* where max_message_bytes does not count */
+    HTTP_MAX_SEND_BYTES = 1048576,
+    HTTP_MAX_REQUEST_HEADERS = 100,
+    HTTP_ADDRESS_BYTES = 46,
+    UUID_BYTES = 37,
+    MAX_SEGMENTS = 3
+};
+
+enum http_port { HTTP_ADMIN_PORT, HTTP_WEBSOCKET_PORT, HTTP_PORTS };
+
+struct idempotency;
 
 struct http_request {
     struct http *http;
     const struct http_env *env;
+    enum http_port port;
     void *connection; /* libmicrohttpd's; NULL once it is gone */
     char *method;
-    char *path;                   /* as sent: still percent-encoded */
-    struct buf body;              /* full: it was larger than HTTP_MAX_BODY_BYTES */
-    char id[CONNECTION_ID_BYTES]; /* of @connections/{id} */
+    char *path; /* as sent: still percent-encoded */
+    char source_ip[HTTP_ADDRESS_BYTES];
+    bool is_loopback; /* the peer is this machine */
+    int64_t started_ms;
+    struct buf body;                 /* full: it was larger than http_body_limit */
+    char id[CONNECTION_ID_BYTES];    /* of @connections/{id} */
+    unsigned int allowed;            /* management_allow, as management_allow_parse has it */
+    struct idempotency *idempotency; /* used where there is no database */
+    char *idempotency_key;           /* of @send, or NULL */
 
     /* the answer; status 0: there is none yet */
     int status;
@@ -31,7 +51,9 @@ struct http_request {
     const char *content_type; /* static texts, all three */
     const char *error_type;   /* x-amzn-ErrorType, or NULL */
     const char *allow;        /* of a 405, or NULL */
-    bool is_management;       /* @connections: carries request ids */
+    bool is_management;       /* @connections, @send: carries request ids */
+    const char *route_key;    /* of http_management_record; NULL: none is made */
+    bool is_signed;           /* with the key of the settings */
 
     /* http.c's */
     void (*on_rows)(struct http_request *request, const struct rows *rows);
@@ -43,13 +65,61 @@ struct http_request {
 
 /* The decoded value of a query parameter, yours to free, or NULL. */
 char *http_parameter(struct http_request *request, const char *name) MUST_USE;
+/* The last header of that name, or NULL. */
+const char *http_header(struct http_request *request, const char *name);
+
+/* What a signature covers, but for the body.  Lives until http_signed_done. */
+struct http_signed {
+    struct sigv4_request request;
+    struct sigv4_header headers[HTTP_MAX_REQUEST_HEADERS];
+    struct buf query;
+};
+/* False when there are more headers than fit. */
+bool http_signed_init(struct http_signed *out, struct http_request *request) MUST_USE;
+void http_signed_done(struct http_signed *signed_request);
 
 void http_answer(struct http_request *request, int status);
 /* {"message":"..."} */
 void http_answer_message(struct http_request *request, int status, const char *message);
-/* Runs a statement; on_rows has to answer.  An error is answered (and logged) by http.c. */
+/* The same with x-amzn-ErrorType. */
+void http_answer_error(struct http_request *request, int status, const char *type,
+                       const char *message);
+/* Runs a statement; on_rows has to answer.  An error is answered (and logged) by http.c.  There has
+ * to be a database (env->store). */
 void http_query(struct http_request *request, const struct store_query *query,
                 void (*on_rows)(struct http_request *request, const struct rows *rows));
 
-/* http_endpoints.c: the whole request is there. */
+/* ---- http_endpoints.c ---- */
+
+/* The whole request is there. */
 void http_route(struct http_request *request);
+
+/* Splits the path at its slashes and decodes each piece, in one go: 0 for a path that has more
+ * pieces or a broken escape.  The texts are in storage, which is as long as the path. */
+size_t http_split_path(const char *path, char *storage, const char *segments[MAX_SEGMENTS]);
+
+/* Picks the endpoint of the method, or answers 405. */
+typedef void endpoint_fn(struct http_request *request);
+struct methods {
+    endpoint_fn *get, *post, *delete;
+    const char *allow;
+};
+void http_run_method(struct http_request *request, const struct methods *methods);
+
+/* ---- http_management.c ---- */
+
+/* True when it is for the management API or the extras: such a request the WebSocket port takes. */
+bool management_is_path(const char *const *segments, size_t count);
+/* How large the body of a request with this path may be. */
+size_t management_body_limit(const struct config *config, const char *const *segments,
+                             size_t count);
+/* The path is one of those. */
+void management_route(struct http_request *request, const char *const *segments, size_t count);
+
+/* "POST,GET,DELETE" as bits; INVALID when there is another word. */
+enum status management_allow_parse(const char *text, unsigned int *out, struct error *err) MUST_USE;
+
+/* ---- http_send.c ---- */
+
+/* POST: it was admitted already. */
+void send_post(struct http_request *request);

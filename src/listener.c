@@ -23,12 +23,14 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "request_line.h"
 #include "websocket.h"
 
 enum {
     ACCEPT_BATCH = 128,    /* per turn, so that the others get theirs */
     ACCEPT_PAUSE_MS = 100, /* when there are no descriptors left */
     READ_BYTES = 2048,     /* most heads come in one read of this */
+    PEEK_BYTES = 1024,     /* the stage is no longer than 128 characters */
     DISCARD_BYTES = 4096,  /* read and dropped behind a rejection, at a time */
     DISCARD_BATCH = 16,
     ANSWER_TIME_MS = 2000, /* for the client to take a rejection and close */
@@ -38,7 +40,7 @@ enum {
 };
 
 enum handshake_state {
-    HANDSHAKE_READING,   /* the head is not complete */
+    HANDSHAKE_READING,   /* the head is not complete; first of all, is it for the management API? */
     HANDSHAKE_HELD,      /* the gateway decides; nothing is read */
     HANDSHAKE_ANSWERING, /* a rejection goes out, then what the client still sends is dropped */
     HANDSHAKE_STATES
@@ -53,6 +55,8 @@ struct handshake {
     struct watch *watch;        /* NULL while nothing is awaited */
     struct expiry expiry;
     struct deferred deferred;      /* acting on the gateway's answer */
+    bool is_ours;                  /* it is not for the management API */
+    size_t peeked;                 /* bytes that have come while that was not clear */
     struct buf head;               /* what was read: the head and perhaps more */
     size_t head_size;              /* without what is behind it; 0 while incomplete */
     struct slice key;              /* in head */
@@ -68,6 +72,8 @@ struct listener {
     struct gateway *gateway;
     struct websocket *websocket;
     struct metrics *metrics;
+    listener_management_fn *on_management;
+    void *management_ctx;
     int fd;
     int port;
     struct watch *watch;
@@ -273,8 +279,25 @@ static void send_answer(struct handshake *handshake)
     await(handshake, LOOP_READ);
 }
 
+/* How many bytes have to be there for the socket to count as readable. */
+static void set_low_water(struct handshake *handshake, size_t bytes)
+{
+    int value = (int)bytes;
+
+    (void)setsockopt(handshake->fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value));
+}
+
+/* What has come so far stays where it is while it is looked at. */
+static void stop_peeking(struct handshake *handshake)
+{
+    if (handshake->peeked)
+        set_low_water(handshake, 1);
+    handshake->is_ours = true;
+}
+
 static void start_answer(struct handshake *handshake)
 {
+    stop_peeking(handshake);
     set_state(handshake, HANDSHAKE_ANSWERING);
     send_answer(handshake);
 }
@@ -461,11 +484,57 @@ static bool look_at_head(struct handshake *handshake, size_t seen)
     return true;
 }
 
+static void hand_to_management(struct handshake *handshake)
+{
+    struct listener *listener = handshake->listener;
+    int fd = handshake->fd;
+
+    stop_peeking(handshake);
+    handshake->fd = -1;
+    handshake_free(handshake); /* takes the watch off first */
+    listener->on_management(listener->management_ctx, fd);
+}
+
+/* Whether the request is the listener's own; otherwise the handshake waits for more, was handed
+ * over or is freed.  The socket counts as readable again when there is more than was seen: without
+ * that the loop would spin on what is left in it.  When it does so without more, the client has
+ * stopped sending. */
+static bool is_own_request(struct handshake *handshake)
+{
+    enum request_line answer = REQUEST_LINE_HANDSHAKE;
+    char data[PEEK_BYTES];
+    ssize_t n;
+
+    do
+        n = recv(handshake->fd, data, sizeof(data), MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) {
+        await(handshake, LOOP_READ);
+        return false;
+    }
+    if (n > 0)
+        answer = request_line_look(data, (size_t)n);
+    if (answer == REQUEST_LINE_MANAGEMENT) {
+        hand_to_management(handshake);
+        return false;
+    }
+    if (answer == REQUEST_LINE_UNDECIDED && n < PEEK_BYTES && (size_t)n > handshake->peeked) {
+        handshake->peeked = (size_t)n;
+        set_low_water(handshake, (size_t)n + 1);
+        await(handshake, LOOP_READ);
+        return false;
+    }
+    stop_peeking(handshake);
+    return true;
+}
+
 /* May free the handshake. */
 static void read_head(struct handshake *handshake)
 {
     struct buf *head = &handshake->head;
 
+    if (!handshake->is_ours && handshake->listener->on_management && !is_own_request(handshake))
+        return;
     for (;;) {
         size_t seen = head->len;
         size_t room = head->limit - seen < READ_BYTES ? head->limit - seen : READ_BYTES;
@@ -508,7 +577,7 @@ static void on_reading_over(void *ctx, struct expiry *expiry)
     struct handshake *handshake = CONTAINER_OF(expiry, struct handshake, expiry);
 
     (void)ctx;
-    if (handshake->head.len > 0)
+    if (handshake->head.len > 0 || handshake->peeked > 0)
         reject(handshake, &too_slow);
     else
         handshake_free(handshake); /* it never asked for anything */
@@ -674,6 +743,12 @@ struct listener *listener_create(struct loop *loop, const struct config *config,
     expiry_init(&listener->reading, loop, config->handshake_timeout_ms, on_reading_over, listener);
     expiry_init(&listener->answering, loop, ANSWER_TIME_MS, on_answering_over, listener);
     return listener;
+}
+
+void listener_on_management(struct listener *listener, listener_management_fn *fn, void *ctx)
+{
+    listener->on_management = fn;
+    listener->management_ctx = ctx;
 }
 
 int listener_port(const struct listener *listener)

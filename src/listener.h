@@ -4,8 +4,9 @@
  *
  * Bounded in size (max_head_bytes), time (handshake_timeout_ms) and number
  * (max_pending_handshakes). Rejections are written here, byte for byte as the contract has them;
- * accepted sockets are handed to websocket.c.  Anything that is not an upgrade is answered here
- * too: 426, 403, 400, 431.
+ * accepted sockets are handed to websocket.c.  Requests for the management API (request_line.h) go
+ * to listener_on_management's function, unread.  Anything else that is not an upgrade is answered
+ * here too: 426, 403, 400, 431.
  */
 #pragma once
 
@@ -23,6 +24,9 @@ struct websocket;
 struct listener *listener_create(struct loop *loop, const struct config *config,
                                  struct gateway *gateway, struct websocket *websocket,
                                  struct metrics *metrics, struct error *err) MUST_USE;
+/* Who takes such a socket over.  NULL, as in the beginning: nobody, they are answered here. */
+typedef void listener_management_fn(void *ctx, int fd);
+void listener_on_management(struct listener *listener, listener_management_fn *fn, void *ctx);
 int listener_port(const struct listener *listener);
 void listener_start(struct listener *listener); /* accepts from now on */
 void listener_stop(struct listener *listener);  /* closes the port; handshakes in progress go on */

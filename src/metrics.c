@@ -47,7 +47,7 @@ static const struct metric table[] = {
     METRIC(register_batches, COUNTER, "register_batches", "Calls that registered connections."),
     METRIC(cleanup_expired, COUNTER, "cleanup_expired", "Connections that the cleanup found expired."),
     METRIC(cleanup_orphaned, COUNTER, "cleanup_orphaned", "Connections of dead nodes that were deactivated."),
-    METRIC(cleanup_deleted, COUNTER, "cleanup_deleted", "Inactive connections that were deleted."),
+    METRIC(cleanup_deleted, COUNTER, "cleanup_deleted", "Inactive connections and keys of sends that were deleted."),
     METRIC(slow_turns, COUNTER, "slow_turns", "Turns of the loop longer than 50 ms."),
     METRIC(posts, COUNTER, "posts", "POST requests to @connections."),
     METRIC(messages_replayed, COUNTER, "messages_replayed", "Messages of the log sent to clients that resumed."),

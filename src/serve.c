@@ -409,6 +409,13 @@ static enum status create_gateway_side(struct app *app, struct error *err)
     return app->listener ? OK : err->status;
 }
 
+static void on_management_socket(void *ctx, int fd)
+{
+    struct app *app = ctx;
+
+    http_adopt(app->http, fd);
+}
+
 static enum status create_admin_side(struct app *app, struct error *err)
 {
     struct http_env http = {
@@ -417,13 +424,35 @@ static enum status create_admin_side(struct app *app, struct error *err)
         .store = app->store,
         .connections = app->connections,
         .follower = app->follower,
+        .gateway = app->gateway,
         .metrics = &app->metrics,
         .cloudwatch = app->cloudwatch,
         .is_ready = is_ready,
         .ctx = app,
     };
+    enum status status = http_create(&http, &app->http, err);
 
-    return http_create(&http, &app->http, err);
+    if (status == OK)
+        listener_on_management(app->listener, on_management_socket, app);
+    return status;
+}
+
+static bool is_loopback_name(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+           strcmp(address, "localhost") == 0;
+}
+
+/* Behind a proxy on this machine everybody comes from this machine. */
+static void warn_of_development(const struct config *config)
+{
+    if (strcmp(config->development, "on") == 0 && !*config->management_access_key_id &&
+        !is_loopback_name(config->listen_address))
+        log_warn(
+            "serve.development", "address=%s warning=%s", log_quote(config->listen_address),
+            log_quote("DEVELOPMENT IS ON: WHOEVER IS ON THIS MACHINE, OR COMES THROUGH A PROXY "
+                      "ON IT, MAY SEND TO AND CLOSE EVERY CONNECTION. Never use this in "
+                      "production (development)"));
 }
 
 /* Whoever reads it has to see that this is no production server. */
@@ -450,6 +479,7 @@ static enum status start_auth(struct app *app, struct error *err)
     if (status != OK)
         return status;
     warn_of_demo_tokens(&app->config);
+    warn_of_development(&app->config);
     auth_start(app->auth, app->loop);
     return OK;
 }
@@ -548,8 +578,10 @@ static void stop(struct app *app)
 {
     loop_timer_stop(app->stop_timer);
     loop_timer_stop(app->uptime_timer);
-    if (app->listener)
+    if (app->listener) {
         listener_stop(app->listener);
+        listener_on_management(app->listener, NULL, NULL);
+    }
     if (app->store)
         store_close(app->store);
     if (app->integrations)

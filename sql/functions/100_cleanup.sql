@@ -164,11 +164,12 @@ begin
                           and c.is_active);
     perform switchboard.forget_rate_limits(cleanup_connections.batch);
     perform switchboard.forget_rooms(cleanup_connections.batch);
+    deleted := deleted + switchboard.forget_idempotency_keys(cleanup_connections.batch);
     return next;
 end;
 $$;
 comment on function switchboard.cleanup_connections(integer, integer) is
-    'One bounded batch of each: expired connections deactivated, those of dead nodes deactivated, old inactive ones deleted.  Call again while any count equals the batch.';
+    'One bounded batch of each: expired connections deactivated, those of dead nodes deactivated, old inactive ones and keys of sends deleted.  Call again while any count equals the batch.';
 
 create or replace function switchboard.list_connections(max_rows integer, after text)
 returns table (connection jsonb)
