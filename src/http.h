@@ -53,3 +53,15 @@ struct http_env {
     struct metrics *metrics;
     /* NULL: nobody wants to know. */
     void (*on_management)(void *ctx, const struct http_management_record *record);
+    const struct cloudwatch *cloudwatch;
+    /* True when ready; otherwise *reason (static text) says what is missing. */
+    bool (*is_ready)(void *ctx, const char **reason);
+    void *ctx;
+};
+
+
+enum status http_create(const struct http_env *env, struct http **out, struct error *err) MUST_USE;
+/* Takes a socket of the WebSocket port over, from which nothing has been read yet. */
+void http_adopt(struct http *http, int fd);
+int http_port(const struct http *http);
+void http_free(struct http *http);

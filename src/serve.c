@@ -409,6 +409,40 @@ static enum status create_gateway_side(struct app *app, struct error *err)
     return app->listener ? OK : err->status;
 }
 
+/* Requests to @connections are in the access log and the metrics like events. */
+static void on_management(void *ctx, const struct http_management_record *record)
+{
+    struct app *app = ctx;
+    const struct cloudwatch_event event = {
+        .route = record->route_key,
+        .kind = CLOUDWATCH_CONNECTION_API,
+        .outcome = record->status < 400   ? CLOUDWATCH_OK
+                   : record->status < 500 ? CLOUDWATCH_REFUSED
+                                          : CLOUDWATCH_EXECUTION_FAILED,
+        .latency_ms = -1,
+    };
+    struct request_context line;
+
+    cloudwatch_event(app->cloudwatch, &event);
+    if (!app->access_log)
+        return;
+    request_context_init(&line);
+    line.api_id = app->config.api_id;
+    line.stage = app->config.stage;
+    line.domain_name = app->config.domain_name;
+    line.event_type = "CONNECTION_API";
+    line.route_key = record->route_key;
+    line.connection_id = record->connection_id;
+    line.request_id = record->request_id;
+    line.extended_request_id = record->gateway_id;
+    line.source_ip = record->source_ip;
+    line.user_agent = record->user_agent;
+    line.caller = record->caller;
+    line.status = record->status;
+    line.request_time_ms = record->request_time_ms;
+    access_log_write(app->access_log, &line);
+}
+
 static void on_management_socket(void *ctx, int fd)
 {
     struct app *app = ctx;
@@ -427,6 +461,7 @@ static enum status create_admin_side(struct app *app, struct error *err)
         .gateway = app->gateway,
         .metrics = &app->metrics,
         .cloudwatch = app->cloudwatch,
+        .on_management = on_management,
         .is_ready = is_ready,
         .ctx = app,
     };
