@@ -49,13 +49,22 @@ static void relay_add(struct relay *relay, const struct delivery *delivery)
     relay->count++;
 }
 
+/* There is something new for the log. */
+static void tell_published(struct backend *backend)
+{
+    if (backend->env.follower)
+        follower_wake(backend->env.follower);
+    else if (backend->env.on_published)
+        backend->env.on_published(backend->env.ctx);
+}
+
 static void on_relayed(void *ctx, const struct error *err, const struct rows *rows)
 {
     struct backend *backend = ctx;
 
     (void)rows;
     if (!err) {
-        follower_wake(backend->env.follower);
+        tell_published(backend);
         return;
     }
     backend->env.metrics->database_errors++;
@@ -133,7 +142,7 @@ void backend_apply_row(struct backend *backend, struct connection *origin, const
     };
 
     if (result_is(rows, row, "published")) {
-        follower_wake(backend->env.follower);
+        tell_published(backend);
         return;
     }
     if (result_is(rows, row, "resume")) {
@@ -388,7 +397,17 @@ void backend_free(struct backend *backend)
     connect_queue_free(backend->connects);
     disconnect_queue_free(backend->disconnects);
     free(backend->routes);
+    free(backend->endpoint);
     free(backend);
+}
+
+void backend_set_endpoint(struct backend *backend, const char *endpoint)
+{
+    if (backend->endpoint && strcmp(backend->endpoint, endpoint) == 0)
+        return;
+    free(backend->endpoint);
+    backend->endpoint = mem_strdup(endpoint);
+    backend->env.endpoint = backend->endpoint;
 }
 
 const char *backend_routes(const struct backend *backend)

@@ -30,14 +30,16 @@ struct backend_env {
     const struct config *config;
     struct store *store;
     struct connections *connections;
-    struct follower *follower;
-    struct replays *replays;
+    struct follower *follower; /* NULL: what is published is somebody else's business, */
+    struct replays *replays;   /* and so is what a client missed */
     const struct profile_settings *settings; /* node.c renews them in place */
     struct metrics *metrics;
     const char *node_id;
     const char *endpoint;     /* management endpoint of this node */
     bool skips_connect_route; /* connections are registered without it: it is not SQL */
     bool skips_disconnect_route;
+    void (*on_published)(void *ctx); /* without a follower: there is something for the log */
+    void *ctx;
 };
 
 struct backend *backend_create(const struct backend_env *env) MUST_USE;
@@ -95,6 +97,9 @@ size_t backend_backlog(const struct backend *backend);
 
 /* How many other nodes are alive: with none, deliveries to users and topics are not relayed. */
 void backend_set_other_nodes(struct backend *backend, size_t count);
+
+/* Where connections that register from now on are reached; copied. */
+void backend_set_endpoint(struct backend *backend, const char *endpoint);
 
 /* After an outage: registers every open connection again, with its topics. */
 void backend_restore(struct backend *backend);

@@ -17,6 +17,7 @@ struct disconnect_queue;
 
 struct backend {
     struct backend_env env;
+    char *endpoint;      /* backend_set_endpoint's; NULL: env's */
     char *routes;        /* array literal: the schemas of routes, the profile last */
     size_t other_nodes;  /* alive beside this one, as of the last heartbeat */
     bool is_restore_due; /* a restore did not get through */

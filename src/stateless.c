@@ -88,8 +88,7 @@ static struct event_call *call_create(struct stateless *stateless, const struct 
     connection->source_ip = text_or(event->source_ip, "");
     connection->user_agent = mem_strdup(event->user_agent);
     connection->domain_name = text_or(event->domain_name, "");
-    connection->connected_at_ms =
-        event->connected_at_ms ? event->connected_at_ms : clock_unix_ms();
+    connection->connected_at_ms = event->connected_at_ms ? event->connected_at_ms : clock_unix_ms();
     connection->last_activity_ms = clock_unix_ms();
     connection->socket = call;
     call->connection = connection;
@@ -485,8 +484,8 @@ void stateless_event(struct stateless *stateless, const struct incoming *event, 
     stateless_with_settings(stateless, on_settings, call);
 }
 
-void stateless_query(struct stateless *stateless, const struct stateless_query *query, pg_done *done,
-                     void *ctx)
+void stateless_query(struct stateless *stateless, const struct stateless_query *query,
+                     pg_done *done, void *ctx)
 {
     const struct store_query call = {
         .lane = STORE_EVENT,
@@ -509,6 +508,8 @@ struct stateless *stateless_create(const struct stateless_env *env)
         .store = env->store,
         .settings = env->settings,
         .metrics = env->metrics,
+        .on_published = env->on_published,
+        .ctx = env->ctx,
     };
 
     stateless->env = *env;

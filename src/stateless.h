@@ -31,6 +31,9 @@ struct stateless_env {
     struct profile_settings *settings; /* renewed in place */
     struct metrics *metrics;
     const char *claimer; /* names this process in claims */
+    void (*on_published)(
+        void *ctx); /* stateless_flush has something to do; NULL: it is called anyway */
+    void *ctx;
 };
 
 struct stateless *stateless_create(const struct stateless_env *env) MUST_USE;

@@ -37,13 +37,13 @@ struct stateless_query {
     const char *const *params;
     size_t count;
 };
-void stateless_query(struct stateless *stateless, const struct stateless_query *query, pg_done *done,
-                     void *ctx);
+void stateless_query(struct stateless *stateless, const struct stateless_query *query,
+                     pg_done *done, void *ctx);
 
 /* ---- stateless_jobs.c ---- */
 
-/* Goes on when the settings of the schemas are known, and not older than the lease of a node; with an
- * error when they never were and the database does not say. */
+/* Goes on when the settings of the schemas are known, and not older than the lease of a node; with
+ * an error when they never were and the database does not say. */
 typedef void stateless_ready(void *ctx, const struct error *err);
 void stateless_with_settings(struct stateless *stateless, stateless_ready *ready, void *ctx);
 
@@ -55,8 +55,9 @@ void stateless_find_token(const struct incoming *event, struct gateway_token *ou
 
 /* Tells the database that @connections does not know this id any more. */
 void stateless_forget(struct stateless *stateless, const char *connection_id);
-/* Sends what is in the connection's `out`, and its close; sent is called for each, as sender.h says. */
+/* Sends what is in the connection's `out`, and its close; sent is called for each, as sender.h
+ * says. */
 struct sending;
 size_t stateless_send_frames(struct stateless *stateless, struct connection *connection,
-                             const char *endpoint, int64_t deadline_ms,
-                             void (*on_sent)(void *ctx), void *ctx);
+                             const char *endpoint, int64_t deadline_ms, void (*on_sent)(void *ctx),
+                             void *ctx);
