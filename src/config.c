@@ -30,6 +30,7 @@ struct setting {
     enum kind kind;
     size_t offset;
     const char *fallback; /* what it is when nobody sets it */
+    const char *aws;      /* what it is then with aws_strict: API Gateway's; NULL: the same */
     int64_t min;
     int64_t max;
     const char *choices;
@@ -39,21 +40,30 @@ struct setting {
 
 /* clang-format off */
 #define TEXT(member, fallback, ...) \
-    {#member, KIND_TEXT, offsetof(struct config, member), fallback, 0, 0, NULL, {0}, __VA_ARGS__}
+    {#member, KIND_TEXT, offsetof(struct config, member), fallback, NULL, 0, 0, NULL, {0}, __VA_ARGS__}
 #define ALIASED(member, kind, first, second, help) \
-    {#member, kind, offsetof(struct config, member), "", 0, 0, NULL, {first, second}, help}
+    {#member, kind, offsetof(struct config, member), "", NULL, 0, 0, NULL, {first, second}, help}
 #define SECRET(member, help) \
-    {#member, KIND_SECRET, offsetof(struct config, member), "", 0, 0, NULL, {0}, help}
+    {#member, KIND_SECRET, offsetof(struct config, member), "", NULL, 0, 0, NULL, {0}, help}
 #define WORD(member, fallback, help) \
-    {#member, KIND_WORD, offsetof(struct config, member), fallback, 0, 0, NULL, {0}, help}
+    {#member, KIND_WORD, offsetof(struct config, member), fallback, NULL, 0, 0, NULL, {0}, help}
 #define CHOICE(member, fallback, choices, help) \
-    {#member, KIND_CHOICE, offsetof(struct config, member), fallback, 0, 0, choices, {0}, help}
+    {#member, KIND_CHOICE, offsetof(struct config, member), fallback, NULL, 0, 0, choices, {0}, help}
 #define INTEGER(member, fallback, min, max, help) \
-    {#member, KIND_INTEGER, offsetof(struct config, member), fallback, min, max, NULL, {0}, help}
+    {#member, KIND_INTEGER, offsetof(struct config, member), fallback, NULL, min, max, NULL, {0}, help}
+
+/* Those for which API Gateway has a value. */
+#define AWS_TEXT(member, fallback, aws, ...) \
+    {#member, KIND_TEXT, offsetof(struct config, member), fallback, aws, 0, 0, NULL, {0}, __VA_ARGS__}
+#define AWS_CHOICE(member, fallback, aws, choices, help) \
+    {#member, KIND_CHOICE, offsetof(struct config, member), fallback, aws, 0, 0, choices, {0}, help}
+#define AWS_INTEGER(member, fallback, aws, min, max, help) \
+    {#member, KIND_INTEGER, offsetof(struct config, member), fallback, aws, min, max, NULL, {0}, help}
 
 enum { MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000, MEBIBYTE = 1048576 };
 
 static const struct setting settings[] = {
+    CHOICE(aws_strict, "off", "on off", "whether settings that nobody gives have API Gateway's values, and oddities of it are copied"),
     TEXT(listen_address, "127.0.0.1", "address that accepts WebSockets"),
     INTEGER(port, "8080", 0, 65535, "port that accepts WebSockets; 0 takes any free one"),
     WORD(stage, "dev", "first part of the path: ws://host:port/<stage>"),
@@ -78,7 +88,7 @@ static const struct setting settings[] = {
     INTEGER(database_pool_size, "4", 1, 64, "database connections that run message events"),
     INTEGER(database_connect_timeout_ms, "5000", 100, 10 * MINUTE_MS, "for one attempt to connect"),
     INTEGER(database_wait_ms, "5000", 0, 29000, "how long a handshake waits for a database that is away"),
-    INTEGER(integration_timeout_ms, "29000", 50, 29000, "for a route function to answer"),
+    AWS_INTEGER(integration_timeout_ms, "29000", "29000", 50, 29000, "for a route function to answer"),
     INTEGER(batch_rows, "256", 1, 10000, "connections that one database call registers at most"),
 
     WORD(profile, "careconnect", "the routes that ship with the program: schema of that name"),
@@ -90,14 +100,18 @@ static const struct setting settings[] = {
     INTEGER(max_connections, "100000", 1, 10000000, "open connections; past it handshakes get 503"),
     INTEGER(max_pending_handshakes, "20000", 1, 1000000, "handshakes under way at a time"),
     INTEGER(handshake_timeout_ms, "10000", 10, 10 * MINUTE_MS, "to receive the head of a request"),
-    INTEGER(max_head_bytes, "16384", 256, MEBIBYTE, "size of the head of a request"),
-    INTEGER(max_message_bytes, "131072", 1, 64 * MEBIBYTE, "size of a message from a client"),
-    INTEGER(max_frame_bytes, "32768", 1, 64 * MEBIBYTE, "size of a frame from a client"),
-    INTEGER(max_queue_bytes, "1048576", 1024, 1024 * MEBIBYTE, "unsent output of a connection; past it the client is closed with 1008"),
+    AWS_INTEGER(max_head_bytes, "16384", "10240", 256, MEBIBYTE, "size of the head of a request"),
+    AWS_INTEGER(max_url_bytes, "8192", "4096", 16, MEBIBYTE, "size of the path and query of a request"),
+    AWS_INTEGER(max_message_bytes, "1048576", "131072", 1, 64 * MEBIBYTE, "size of a message from a client; of what a compressed one becomes"),
+    AWS_INTEGER(max_frame_bytes, "1048576", "32768", 1, 64 * MEBIBYTE, "size of a frame from a client, as it is sent"),
+    AWS_INTEGER(output_frame_bytes, "0", "512", 0, 64 * MEBIBYTE, "longer messages to clients are cut into frames of that size; 0: never"),
+    AWS_CHOICE(compression, "off", "off", "on off", "whether clients may compress messages (permessage-deflate); not with aws_strict"),
+    INTEGER(max_queue_bytes, "4194304", 1024, 1024 * MEBIBYTE, "unsent output of a connection; past it the client is closed with 1008"),
     INTEGER(max_pending_messages, "64", 1, 100000, "messages of a connection that wait for their route"),
-    INTEGER(idle_timeout_ms, "600000", 50, DAY_MS, "without a message or ping, after which a connection is closed"),
-    INTEGER(max_connection_ms, "7200000", 50, 30 * (int64_t)DAY_MS, "age at which a connection is closed"),
-    INTEGER(ping_interval_ms, "0", 0, DAY_MS, "after which a client that was not heard of is pinged; 0: the profile's, or never"),
+    AWS_INTEGER(idle_timeout_ms, "600000", "600000", 50, DAY_MS, "without a message or ping, after which a connection is closed"),
+    CHOICE(ping_resets_idle, "on", "on off", "whether a client's ping or pong counts there as a message does (on AWS: unknown)"),
+    AWS_INTEGER(max_connection_ms, "7200000", "7200000", 50, 30 * (int64_t)DAY_MS, "age at which a connection is closed"),
+    AWS_INTEGER(ping_interval_ms, "0", "0", 0, DAY_MS, "after which a client that was not heard of is pinged; 0: the profile's, or never (with aws_strict: never)"),
     INTEGER(close_timeout_ms, "5000", 10, 10 * MINUTE_MS, "for a client to answer a close frame"),
     INTEGER(touch_interval_ms, "1000", 10, HOUR_MS, "between two writes of a connection's last activity"),
 
@@ -112,6 +126,9 @@ static const struct setting settings[] = {
     TEXT(rate_limit_user, "", "the same for all connections of a user together"),
     TEXT(rate_limit_routes, "", "the same for single routes: chat=100/s:200,typing=50/s"),
     TEXT(rate_limit_stage, "", "the same for all handshakes and messages together, on this node"),
+    AWS_TEXT(rate_limit_account, "", "10000/s:5000", "the same, in front of the stage's; empty: none"),
+    AWS_TEXT(rate_limit_connects, "", "500/s:500", "the same for handshakes alone; empty: none"),
+    INTEGER(throttle_close_after, "0", 0, 1000000, "throttled messages in a row after which a connection is closed with 1008; 0: never (on AWS: unknown)"),
     INTEGER(max_deliveries, "10000", 1, 1000000, "rows that a route may return"),
 
     SECRET(jwt_secret, "key of HS256, HS384 and HS512 tokens; empty: such tokens are refused"),
@@ -235,32 +252,64 @@ static enum status set_value(struct config *config, const struct setting *settin
     return OK;
 }
 
-static void set_defaults(struct config *config)
+/* ---- defaults ---- */
+
+/* What is being loaded, and which settings somebody gave. */
+struct loading {
+    struct config config;
+    bool is_given[ARRAY_LEN(settings)];
+};
+
+static void set_default(struct config *config, const struct setting *setting, const char *value)
 {
     struct error err;
 
-    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
-        if (set_value(config, &settings[i], "default", settings[i].fallback, &err)) {
-            fprintf(stderr, "switchboard: %s: %s\n", settings[i].name, err.text);
-            abort(); /* a wrong row in the table above */
-        }
+    if (set_value(config, setting, "default", value, &err)) {
+        fprintf(stderr, "switchboard: %s: %s\n", setting->name, err.text);
+        abort(); /* a wrong row in the table above */
     }
+}
+
+static void set_defaults(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        set_default(config, &settings[i], settings[i].fallback);
+}
+
+/* Only when everything is read is it known who is strict. */
+static enum status apply_strictness(struct loading *loading, struct error *err)
+{
+    if (!config_is_on(loading->config.aws_strict))
+        return OK;
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        if (settings[i].aws && !loading->is_given[i])
+            set_default(&loading->config, &settings[i], settings[i].aws);
+    if (config_is_on(loading->config.compression))
+        return fail(err, INVALID, "compression is not for aws_strict");
+    return OK;
+}
+
+static enum status set_given(struct loading *loading, const struct setting *setting,
+                             const char *source, const char *value, struct error *err)
+{
+    loading->is_given[setting - settings] = true;
+    return set_value(&loading->config, setting, source, value, err);
 }
 
 /* ---- environment ---- */
 
 /* An empty variable counts as not set: that is what compose files make of a missing one. */
-static enum status set_from_variable(struct config *config, const struct setting *setting,
+static enum status set_from_variable(struct loading *loading, const struct setting *setting,
                                      const char *variable, struct error *err)
 {
     const char *value = getenv(variable);
 
     if (!value || !*value)
         return OK;
-    return set_value(config, setting, variable, value, err);
+    return set_given(loading, setting, variable, value, err);
 }
 
-static enum status load_environment(struct config *config, struct error *err)
+static enum status load_environment(struct loading *loading, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         char name[NAME_BYTES];
@@ -268,11 +317,11 @@ static enum status load_environment(struct config *config, struct error *err)
         for (size_t a = MAX_ALIASES; a-- > 0;) {
             const char *alias = settings[i].aliases[a];
 
-            if (alias && set_from_variable(config, &settings[i], alias, err))
+            if (alias && set_from_variable(loading, &settings[i], alias, err))
                 return err ? err->status : INVALID;
         }
         environment_name(&settings[i], name);
-        if (set_from_variable(config, &settings[i], name, err))
+        if (set_from_variable(loading, &settings[i], name, err))
             return err ? err->status : INVALID;
     }
     return OK;
@@ -292,8 +341,14 @@ static const struct setting *find_flag(const char *flag, size_t len)
     return NULL;
 }
 
+/* Of on and off: its flag may stand alone, and then means on. */
+static bool is_switch(const struct setting *setting)
+{
+    return setting->kind == KIND_CHOICE && strcmp(setting->choices, "on off") == 0;
+}
+
 /* argv[*i] is a flag; moves *i on when the value is the next argument. */
-static enum status load_flag(struct config *config, int argc, char **argv, int *i,
+static enum status load_flag(struct loading *loading, int argc, char **argv, int *i,
                              struct error *err)
 {
     const char *flag = argv[*i];
@@ -305,13 +360,15 @@ static enum status load_flag(struct config *config, int argc, char **argv, int *
         return fail(err, INVALID, "unknown flag %.*s", (int)(len < 100 ? len : 100), flag);
     flag_name(setting, name);
     if (flag[len] == '=')
-        return set_value(config, setting, name, flag + len + 1, err);
+        return set_given(loading, setting, name, flag + len + 1, err);
+    if (is_switch(setting) && (*i + 1 >= argc || !is_choice(setting->choices, argv[*i + 1])))
+        return set_given(loading, setting, name, "on", err);
     if (*i + 1 >= argc)
         return fail(err, INVALID, "%s needs a value", name);
-    return set_value(config, setting, name, argv[++*i], err);
+    return set_given(loading, setting, name, argv[++*i], err);
 }
 
-static enum status load_flags(struct config *config, int *argc, char **argv, struct error *err)
+static enum status load_flags(struct loading *loading, int *argc, char **argv, struct error *err)
 {
     int kept = 0;
     bool is_behind_end = false; /* of flags: "--" */
@@ -322,7 +379,7 @@ static enum status load_flags(struct config *config, int *argc, char **argv, str
         } else if (argv[i][2] == '\0') {
             is_behind_end = true;
         } else {
-            enum status st = load_flag(config, *argc, argv, &i, err);
+            enum status st = load_flag(loading, *argc, argv, &i, err);
 
             if (st)
                 return st;
@@ -334,18 +391,25 @@ static enum status load_flags(struct config *config, int *argc, char **argv, str
 
 enum status config_load(struct config *config, int *argc, char **argv, struct error *err)
 {
-    struct config loaded = {0};
+    struct loading loading = {0};
     enum status st;
 
-    set_defaults(&loaded);
-    st = load_environment(&loaded, err);
+    set_defaults(&loading.config);
+    st = load_environment(&loading, err);
     if (!st)
-        st = load_flags(&loaded, argc, argv, err);
+        st = load_flags(&loading, argc, argv, err);
+    if (!st)
+        st = apply_strictness(&loading, err);
     if (st)
-        config_done(&loaded);
+        config_done(&loading.config);
     else
-        *config = loaded;
+        *config = loading.config;
     return st;
+}
+
+bool config_is_on(const char *value)
+{
+    return strcmp(value, "on") == 0;
 }
 
 void config_done(struct config *config)
@@ -409,8 +473,8 @@ static void add_allowed(struct buf *out, const struct setting *setting)
 
 static void print_markdown(struct buf *out)
 {
-    buf_adds(out, "| flag | environment | default | allowed | what it is |\n"
-                  "|---|---|---|---|---|\n");
+    buf_adds(out, "| flag | environment | default | AWS | allowed | what it is |\n"
+                  "|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         const struct setting *setting = &settings[i];
         char name[NAME_BYTES];
@@ -423,7 +487,8 @@ static void print_markdown(struct buf *out)
             if (setting->aliases[a])
                 buf_addf(out, ", `%s`", setting->aliases[a]);
         }
-        buf_addf(out, *setting->fallback ? " | `%s` | " : " |%s | ", setting->fallback);
+        buf_addf(out, *setting->fallback ? " | `%s` |" : " |%s |", setting->fallback);
+        buf_addf(out, setting->aws ? " `%s` | " : " | ", setting->aws ? setting->aws : "");
         add_allowed(out, setting);
         buf_addf(out, "%s| %s |\n", out->data[out->len - 1] == ' ' ? "" : " ", setting->help);
     }
@@ -434,7 +499,7 @@ static void print_help(struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         const struct setting *setting = &settings[i];
         char name[NAME_BYTES];
-        size_t has_notes = setting->choices || *setting->fallback;
+        bool has_notes = setting->choices || *setting->fallback || setting->aws;
 
         flag_name(setting, name);
         buf_addf(out, "  %-32s %s", name, setting->help);
@@ -443,7 +508,10 @@ static void print_help(struct buf *out)
             add_allowed(out, setting);
             if (setting->kind == KIND_INTEGER || setting->kind == KIND_CHOICE)
                 buf_adds(out, "; ");
-            buf_addf(out, "default %s)", *setting->fallback ? setting->fallback : "empty");
+            buf_addf(out, "default %s", *setting->fallback ? setting->fallback : "empty");
+            if (setting->aws && strcmp(setting->aws, setting->fallback) != 0)
+                buf_addf(out, ", AWS's %s", setting->aws);
+            buf_addc(out, ')');
         }
         buf_addc(out, '\n');
     }

@@ -5,7 +5,9 @@
  * A row of the table (config.c) drives the environment variable (SWITCHBOARD_<NAME>), the flag
  * (--name-with-dashes VALUE or --name=VALUE), `--help`, validation, `switchboard config` and the
  * table in the README (`switchboard config --markdown`).  Order: default, environment (aliases
- * first, then SWITCHBOARD_*), flags.  Loaded once, const afterwards.
+ * first, then SWITCHBOARD_*), flags.  The flag of a setting that is on or off may stand alone: on.
+ * With aws_strict the defaults are API Gateway's values, where it has any.  Loaded once, const
+ * afterwards.
  */
 #pragma once
 
@@ -14,6 +16,8 @@
 struct buf;
 
 struct config {
+    char *aws_strict; /* on off; default off */
+
     /* where */
     char *listen_address;  /* WebSockets; default 127.0.0.1 */
     int64_t port;          /* default 8080; 0 = any free one */
@@ -52,12 +56,16 @@ struct config {
     int64_t max_connections;        /* default 100000 */
     int64_t max_pending_handshakes; /* default 20000 */
     int64_t handshake_timeout_ms;   /* to receive the request head, default 10000 */
-    int64_t max_head_bytes;         /* default 16384 */
-    int64_t max_message_bytes;      /* default 131072 */
-    int64_t max_frame_bytes;        /* default 32768 */
-    int64_t max_queue_bytes;        /* unsent output per connection, default 1048576 */
+    int64_t max_head_bytes;         /* default 16384; AWS 10240 */
+    int64_t max_url_bytes;          /* path and query, default 8192; AWS 4096 */
+    int64_t max_message_bytes;      /* default 1048576; AWS 131072 */
+    int64_t max_frame_bytes;        /* default 1048576; AWS 32768 */
+    int64_t output_frame_bytes;     /* longer messages out are cut; default 0 = never; AWS 512 */
+    char *compression;              /* on off; default off; never with aws_strict */
+    int64_t max_queue_bytes;        /* unsent output per connection, default 4194304 */
     int64_t max_pending_messages;   /* events of one connection in flight, default 64 */
     int64_t idle_timeout_ms;        /* default 600000 */
+    char *ping_resets_idle;         /* on off; default on */
     int64_t max_connection_ms;      /* default 7200000 */
     int64_t ping_interval_ms;       /* of pings to quiet clients; default 0 = the profile's */
     int64_t close_timeout_ms;       /* for the peer to answer our close frame, default 5000 */
@@ -72,11 +80,14 @@ struct config {
     int64_t message_retention_days;  /* default 0 = the profile's, else 30 */
 
     /* limits: "10/s:20" is rate and burst, "" = the profile's, "off" = none */
-    char *rate_limit_connection; /* messages of a connection */
-    char *rate_limit_user;       /* messages of a user's connections together */
-    char *rate_limit_routes;     /* of a route: "chat=100/s:200,typing=50/s" */
-    char *rate_limit_stage;      /* handshakes and messages of all together */
-    int64_t max_deliveries;      /* rows that a route may return, default 10000 */
+    char *rate_limit_connection;  /* messages of a connection */
+    char *rate_limit_user;        /* messages of a user's connections together */
+    char *rate_limit_routes;      /* of a route: "chat=100/s:200,typing=50/s" */
+    char *rate_limit_stage;       /* handshakes and messages of all together */
+    char *rate_limit_account;     /* the same, in front of it; "" = none; AWS 10000/s:5000 */
+    char *rate_limit_connects;    /* handshakes alone; "" = none; AWS 500/s:500 */
+    int64_t throttle_close_after; /* throttled messages in a row; default 0 = never closes */
+    int64_t max_deliveries;       /* rows that a route may return, default 10000 */
 
     /* tokens */
     char *jwt_secret;          /* secret; HS256/384/512 */
@@ -104,6 +115,8 @@ struct config {
  * it came from and what is allowed; a secret's value is never in the text. */
 enum status config_load(struct config *config, int *argc, char **argv, struct error *err) MUST_USE;
 void config_done(struct config *config);
+
+bool config_is_on(const char *value); /* of a setting that is on or off */
 
 enum config_output { CONFIG_TEXT, CONFIG_JSON, CONFIG_MARKDOWN, CONFIG_HELP };
 /* Settings with values (secrets as ****), or the README's table, or the flags for --help. */

@@ -76,6 +76,7 @@ struct connection {
     bool is_ended;                       /* gateway.c has handed it over to be freed */
     bool wants_seq;                      /* published messages carry seq */
     struct rate_bucket rate;             /* its messages */
+    uint32_t throttled_count;            /* of them past a limit, in a row */
     struct connection *all_prev, *all_next;
     struct connection *ended_next;  /* gateway.c's list */
     struct connection *touch_next;  /* gateway_clock.c's list, */

@@ -194,6 +194,8 @@ void gateway_touch(struct gateway *gateway, struct connection *connection)
 
 void gateway_seen(struct gateway *gateway, struct connection *connection)
 {
+    if (!config_is_on(gateway->env.config->ping_resets_idle))
+        return;
     /* Where activity renews the row, answering our pings is activity. */
     if (gateway->env.settings->renew_ttl)
         gateway_clock_touch(gateway->clock, connection);
@@ -238,7 +240,7 @@ static enum status apply_settings(struct gateway *gateway, struct error *err)
 
     if (route_compile(expression, &selection, err) != OK)
         return fail_context(err, "route_selection_expression");
-    if (gateway_limits_set(gateway->limits, settings, err) != OK) {
+    if (gateway_limits_set(gateway->limits, gateway->env.config, settings, err) != OK) {
         route_free(selection);
         return err->status;
     }

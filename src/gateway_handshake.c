@@ -262,7 +262,7 @@ static void limit_by_token(struct handshake *handshake, int64_t expires_s)
     const struct config *config = handshake->gateway->env.config;
     int64_t left_ms = expires_s * 1000 - clock_unix_ms();
 
-    if (expires_s == 0 || strcmp(config->token_expiry_closes, "on") != 0)
+    if (expires_s == 0 || !config_is_on(config->token_expiry_closes))
         return;
     if (left_ms <= 0)
         left_ms += config->jwt_leeway_s * 1000;
@@ -402,7 +402,7 @@ void gateway_handshake(struct gateway *gateway, const struct http_head *head, co
     handshake = begin(gateway, head, peer_ip);
     handshake->done = done;
     handshake->ctx = ctx;
-    if (!gateway_limits_take_stage(gateway->limits)) {
+    if (!gateway_limits_take_connect(gateway->limits)) {
         metrics->throttled++;
         handshake_finish(handshake, 429, NULL);
         return;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "config.h"
 #include "connections.h"
 #include "profile.h"
 #include "rate_limit.h"
@@ -13,14 +14,18 @@ enum { USER_BUCKETS = 100000 };
 struct rates {
     struct rate connection;
     struct rate user;
+    struct rate account;
     struct rate stage;
+    struct rate connects;
     struct rate_routes routes;
 };
 
 struct gateway_limits {
     struct rates rates;
     struct rate_table *users;
+    struct rate_bucket account;
     struct rate_bucket stage;
+    struct rate_bucket connects;
 };
 
 struct gateway_limits *gateway_limits_create(void)
@@ -37,7 +42,7 @@ void gateway_limits_free(struct gateway_limits *limits)
     free(limits);
 }
 
-enum status gateway_limits_set(struct gateway_limits *limits,
+enum status gateway_limits_set(struct gateway_limits *limits, const struct config *config,
                                const struct profile_settings *settings, struct error *err)
 {
     struct rates rates;
@@ -48,15 +53,30 @@ enum status gateway_limits_set(struct gateway_limits *limits,
         return fail_context(err, "rate_limit_user");
     if (rate_parse(settings->rate_limit_stage, &rates.stage, err) != OK)
         return fail_context(err, "rate_limit_stage");
+    if (rate_parse(config->rate_limit_account, &rates.account, err) != OK)
+        return fail_context(err, "rate_limit_account");
+    if (rate_parse(config->rate_limit_connects, &rates.connects, err) != OK)
+        return fail_context(err, "rate_limit_connects");
     if (rate_routes_parse(settings->rate_limit_routes, &rates.routes, err) != OK)
         return fail_context(err, "rate_limit_routes");
     limits->rates = rates;
     return OK;
 }
 
-bool gateway_limits_take_stage(struct gateway_limits *limits)
+static bool take(struct rate_bucket *bucket, const struct rate *rate)
 {
-    return rate_bucket_take(&limits->stage, &limits->rates.stage, clock_mono_ms()) == 0;
+    return rate->burst <= 0 || rate_bucket_take(bucket, rate, clock_mono_ms()) == 0;
+}
+
+bool gateway_limits_take_all(struct gateway_limits *limits)
+{
+    return take(&limits->account, &limits->rates.account) &&
+           take(&limits->stage, &limits->rates.stage);
+}
+
+bool gateway_limits_take_connect(struct gateway_limits *limits)
+{
+    return gateway_limits_take_all(limits) && take(&limits->connects, &limits->rates.connects);
 }
 
 static int64_t take_user(struct gateway_limits *limits, const struct connection *connection,

@@ -89,6 +89,14 @@ static const struct ending forbidden = {403, "Forbidden", "ACCESS_DENIED", false
 static const struct ending throttled = {429, "Too Many Requests", "THROTTLED", false, -1};
 static const struct ending bad_body = {400, "Bad request body", "BAD_REQUEST_BODY", false, -1};
 
+/* Throttled again and again. */
+static bool is_abuser(const struct gateway *gateway, const struct connection *connection)
+{
+    int64_t most = gateway->env.config->throttle_close_after;
+
+    return most > 0 && connection->throttled_count >= most;
+}
+
 /* Tells the client, the log and the metrics; the message is gone afterwards. */
 static void end_message(struct message *message, const struct ending *ending)
 {
@@ -110,6 +118,8 @@ static void end_message(struct message *message, const struct ending *ending)
 
     if (ending->error)
         send_error_frame(gateway, connection, ending->error, message->request_id);
+    if (ending->status == 429 && ending->error && is_abuser(gateway, connection))
+        connection_close(connection, 1008, "Too many requests");
     gateway_record(gateway, connection, &record);
     message_free(message);
     pause_or_go_on(gateway, connection);
@@ -226,23 +236,41 @@ static void invoke_integration(struct message *message, const char *text, size_t
 
 /* ---- SQL ---- */
 
-/* $error gets the seconds to wait as its text. */
+static void count_throttled(struct gateway *gateway, struct connection *connection)
+{
+    gateway->env.metrics->throttled++;
+    connection->throttled_count++;
+}
+
+/* $error gets the seconds to wait as its text; API Gateway knows no $error. */
+static void refuse_throttled(struct gateway *gateway, struct message *message,
+                             const struct backend_message *event, int64_t wait_s)
+{
+    char seconds[24];
+    struct backend_refusal refusal = {.code = "SB429", .text = seconds};
+
+    count_throttled(gateway, event->connection);
+    if (config_is_on(gateway->env.config->aws_strict) || is_abuser(gateway, event->connection)) {
+        end_message(message, &throttled);
+        return;
+    }
+    message->is_refused = true;
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)wait_s);
+    backend_refuse(gateway->env.backend, event, &refusal, on_answered, message);
+}
+
 static void run_or_refuse(struct gateway *gateway, struct message *message,
                           const struct backend_message *event)
 {
     int64_t wait_s = gateway_limits_take(gateway->limits, event->connection, event->route_key);
-    char seconds[24];
-    struct backend_refusal refusal = {.code = "SB429", .text = seconds};
 
     message->began_ms = clock_mono_ms();
-    if (wait_s == 0) {
-        backend_message(gateway->env.backend, event, on_answered, message);
+    if (wait_s > 0) {
+        refuse_throttled(gateway, message, event, wait_s);
         return;
     }
-    gateway->env.metrics->throttled++;
-    message->is_refused = true;
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)wait_s);
-    backend_refuse(gateway->env.backend, event, &refusal, on_answered, message);
+    event->connection->throttled_count = 0;
+    backend_message(gateway->env.backend, event, on_answered, message);
 }
 
 /* False when it has to wait for the key of its token. */
@@ -359,16 +387,19 @@ static const struct ending *check_limits(struct message *message)
 {
     struct gateway *gateway = message->gateway;
     struct api_route *route = message->route;
-    bool is_over = !gateway_limits_take_stage(gateway->limits);
+    bool is_over = !gateway_limits_take_all(gateway->limits);
 
     if (!is_over && route)
         is_over = rate_bucket_take(&route->bucket, &route->rate, clock_mono_ms()) > 0;
     if (!is_over && !is_for_sql(message))
         is_over = gateway_limits_take(gateway->limits, message->connection, route->key) > 0;
-    if (!is_over)
-        return NULL;
-    gateway->env.metrics->throttled++;
-    return &throttled;
+    if (is_over) {
+        count_throttled(gateway, message->connection);
+        return &throttled;
+    }
+    if (!is_for_sql(message))
+        message->connection->throttled_count = 0;
+    return NULL;
 }
 
 static void dispatch(struct message *message, const char *text, size_t len)

@@ -197,7 +197,7 @@ enum status profile_settings_override(struct profile_settings *settings,
         settings->message_retention_days = config->message_retention_days;
     if (*config->auth && !auth_mode_parse(config->auth, &settings->auth))
         return fail(err, INVALID, "auth is none of off, optional and required");
-    if (config->ping_interval_ms > 0)
+    if (config->ping_interval_ms > 0 || config_is_on(config->aws_strict))
         settings->ping_interval_ms = config->ping_interval_ms;
     return override_rates(settings, config, err);
 }

@@ -493,7 +493,7 @@ static void warn_of_development(const struct config *config)
 /* Whoever reads it has to see that this is no production server. */
 static void warn_of_demo_tokens(const struct config *config)
 {
-    if (strcmp(config->demo_tokens, "on") == 0)
+    if (config_is_on(config->demo_tokens))
         log_warn("serve.demo_tokens", "warning=%s",
                  log_quote("DEMO TOKENS ARE ON: EVERY TOKEN THAT BEGINS WITH valid_ IS ACCEPTED "
                            "WITHOUT A CHECK. Never use this in production (demo_tokens)"));

@@ -127,7 +127,7 @@ def test_config_shows_the_settings_and_masks_the_secrets(database):
         assert "****" in done.stdout and "4321" in done.stdout
     shown = json.loads(done.stdout)
     assert shown["port"] == 4321 and shown["jwt_secret"] == "****"
-    assert shown["max_frame_bytes"] == 32768 and shown["stage"] == "dev"
+    assert shown["max_frame_bytes"] == 1048576 and shown["stage"] == "dev"
 
 
 def test_flags_win_over_the_environment():

@@ -68,8 +68,10 @@ static void test_defaults_hold_when_nobody_says_anything(void **state)
     assert_string_equal(config.route_selection_expression, "");
     assert_int_equal(config.integration_timeout_ms, 29000);
     assert_int_equal(config.connection_ttl_minutes, 0);
-    assert_int_equal(config.max_message_bytes, 131072);
-    assert_int_equal(config.max_frame_bytes, 32768);
+    assert_int_equal(config.max_message_bytes, 1048576);
+    assert_int_equal(config.max_frame_bytes, 1048576);
+    assert_string_equal(config.aws_strict, "off");
+    assert_string_equal(config.compression, "off");
     assert_int_equal(config.idle_timeout_ms, 600000);
     assert_int_equal(config.max_connection_ms, 7200000);
     assert_int_equal(config.cleanup_interval_s, 900);
@@ -110,6 +112,80 @@ static void test_a_choice_whose_default_is_empty_can_be_made_empty_again(void **
     config_done(&config);
     assert_int_equal(load(&config, &err, ARGS("--auth=required", "--auth=")), OK);
     assert_string_equal(config.auth, "");
+    config_done(&config);
+}
+
+static void test_with_aws_strict_the_defaults_are_those_of_api_gateway(void **state)
+{
+    struct config config;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(load(&config, &err, ARGS("--aws-strict")), OK);
+    assert_int_equal(config.max_message_bytes, 131072);
+    assert_int_equal(config.max_frame_bytes, 32768);
+    assert_int_equal(config.max_url_bytes, 4096);
+    assert_int_equal(config.max_head_bytes, 10240);
+    assert_int_equal(config.output_frame_bytes, 512);
+    assert_int_equal(config.integration_timeout_ms, 29000);
+    assert_int_equal(config.idle_timeout_ms, 600000);
+    assert_int_equal(config.max_connection_ms, 7200000);
+    assert_int_equal(config.ping_interval_ms, 0);
+    assert_string_equal(config.rate_limit_account, "10000/s:5000");
+    assert_string_equal(config.rate_limit_connects, "500/s:500");
+    assert_string_equal(config.compression, "off");
+    assert_int_equal(config.port, 8080); /* of which AWS knows nothing */
+    config_done(&config);
+}
+
+static void test_what_is_given_wins_over_aws_strict_from_wherever_it_comes(void **state)
+{
+    struct config config;
+    struct error err;
+
+    (void)state;
+    setenv("SWITCHBOARD_AWS_STRICT", "on", 1);
+    setenv("SWITCHBOARD_MAX_FRAME_BYTES", "1048576", 1); /* the ordinary default, but given */
+    assert_int_equal(load(&config, &err, ARGS("--rate-limit-connects=off")), OK);
+    assert_int_equal(config.max_frame_bytes, 1048576);
+    assert_int_equal(config.max_message_bytes, 131072);
+    assert_string_equal(config.rate_limit_connects, "off");
+    config_done(&config);
+    assert_int_equal(load(&config, &err, ARGS("--aws-strict=off")), OK);
+    assert_int_equal(config.max_message_bytes, 1048576);
+    config_done(&config);
+}
+
+static void test_compression_and_aws_strict_exclude_each_other(void **state)
+{
+    struct config config;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(load(&config, &err, ARGS("--compression", "--aws-strict")), INVALID);
+    assert_string_equal(err.text, "compression is not for aws_strict");
+    assert_int_equal(load(&config, &err, ARGS("--compression")), OK);
+    config_done(&config);
+}
+
+static void test_the_flag_of_a_switch_may_stand_alone(void **state)
+{
+    char serve[] = "serve", demo[] = "--demo-tokens", off[] = "off", file[] = "file",
+         expiry[] = "--token-expiry-closes", last[] = "--compression", on[] = "on";
+    char *argv[] = {serve, demo, off, expiry, file, last, on};
+    int argc = 7;
+    struct config config;
+    struct error err;
+
+    (void)state;
+    setenv("SWITCHBOARD_TOKEN_EXPIRY_CLOSES", "off", 1);
+    assert_int_equal(config_load(&config, &argc, argv, &err), OK);
+    assert_int_equal(argc, 2);
+    assert_string_equal(argv[0], "serve");
+    assert_string_equal(argv[1], "file");
+    assert_string_equal(config.demo_tokens, "off");
+    assert_string_equal(config.token_expiry_closes, "on");
+    assert_string_equal(config.compression, "on");
     config_done(&config);
 }
 
@@ -306,10 +382,14 @@ static void test_the_markdown_table_has_flag_variables_default_and_range(void **
     buf_init(&out, 100000);
     config_print(&config, CONFIG_MARKDOWN, &out);
     assert_non_null(
-        strstr(buf_str(&out), "| `--port` | `SWITCHBOARD_PORT` | `8080` | 0 to 65535 | port "));
+        strstr(buf_str(&out), "| `--port` | `SWITCHBOARD_PORT` | `8080` | | 0 to 65535 | port "));
+    assert_non_null(
+        strstr(buf_str(&out), "| `1048576` | `131072` | 1 to 67108864 | size of a mess"));
+    assert_non_null(
+        strstr(buf_str(&out), "`SWITCHBOARD_RATE_LIMIT_CONNECTS` | | `500/s:500` | | "));
     assert_non_null(strstr(buf_str(&out), "| `--database-url` | `SWITCHBOARD_DATABASE_URL`, "
-                                          "`DATABASE_URL` | | | PostgreSQL"));
-    assert_non_null(strstr(buf_str(&out), "| `info` | debug, info, warn or error | "));
+                                          "`DATABASE_URL` | | | | PostgreSQL"));
+    assert_non_null(strstr(buf_str(&out), "| `info` | | debug, info, warn or error | "));
     buf_done(&out);
     config_done(&config);
 }
@@ -340,6 +420,11 @@ int main(void)
         cmocka_unit_test_setup(test_defaults_hold_when_nobody_says_anything, setup),
         cmocka_unit_test_setup(test_a_flag_has_its_value_behind_it_or_behind_an_equals_sign, setup),
         cmocka_unit_test_setup(test_a_choice_whose_default_is_empty_can_be_made_empty_again, setup),
+        cmocka_unit_test_setup(test_with_aws_strict_the_defaults_are_those_of_api_gateway, setup),
+        cmocka_unit_test_setup(test_what_is_given_wins_over_aws_strict_from_wherever_it_comes,
+                               setup),
+        cmocka_unit_test_setup(test_compression_and_aws_strict_exclude_each_other, setup),
+        cmocka_unit_test_setup(test_the_flag_of_a_switch_may_stand_alone, setup),
         cmocka_unit_test_setup(test_what_is_not_a_flag_moves_to_the_front_in_order, setup),
         cmocka_unit_test_setup(test_the_environment_counts_and_flags_count_more, setup),
         cmocka_unit_test_setup(test_the_names_of_others_count_less_than_ours, setup),
