@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frame.h"
+
 /* Running out of memory is our end, not an error to unwind (STYLE: our sizes may kill us). */
 #define uthash_malloc(size) mem_alloc(size)
 #include <uthash.h>
@@ -314,32 +316,11 @@ const char *connection_tag(const struct connection *connection)
 
 /* ---- output ---- */
 
-/* RFC 6455, section 5.2: FIN and opcode 1; the length in 7, 16 or 64 bits; a server does not mask.
- */
-static size_t frame_header(unsigned char header[10], size_t len)
-{
-    header[0] = 0x81;
-    if (len < 126) {
-        header[1] = (unsigned char)len;
-        return 2;
-    }
-    if (len <= 0xffff) {
-        header[1] = 126;
-        header[2] = (unsigned char)(len >> 8);
-        header[3] = (unsigned char)len;
-        return 4;
-    }
-    header[1] = 127;
-    for (int i = 0; i < 8; i++)
-        header[2 + i] = (unsigned char)((uint64_t)len >> (56 - 8 * i));
-    return 10;
-}
-
 void frame_write_text(struct buf *out, const char *text, size_t len)
 {
-    unsigned char header[10];
+    unsigned char head[FRAME_HEAD_BYTES];
 
-    buf_add(out, header, frame_header(header, len));
+    buf_add(out, head, frame_write_head(head, FRAME_FIN | FRAME_TEXT, len));
     buf_add(out, text, len);
 }
 
@@ -436,10 +417,10 @@ static enum status add_frame(struct connection *connection, struct buf *queue, s
 
 enum status connection_send(struct connection *connection, const char *text, size_t len)
 {
-    unsigned char bytes[10];
-    struct slice header = {(const char *)bytes, frame_header(bytes, len)};
+    unsigned char bytes[FRAME_HEAD_BYTES];
+    struct slice head = {(const char *)bytes, frame_write_head(bytes, FRAME_FIN | FRAME_TEXT, len)};
 
-    return add_frame(connection, queue_of(connection), header, (struct slice){text, len});
+    return add_frame(connection, queue_of(connection), head, (struct slice){text, len});
 }
 
 enum status connection_send_frame(struct connection *connection, const char *frame, size_t len)

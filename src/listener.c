@@ -12,17 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "config.h"
 #include "expiry.h"
+#include "extensions.h"
 #include "gateway.h"
 #include "http_head.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "rejection.h"
 #include "request_line.h"
 #include "websocket.h"
 
@@ -34,15 +35,14 @@ enum {
     DISCARD_BYTES = 4096,  /* read and dropped behind a rejection, at a time */
     DISCARD_BATCH = 16,
     ANSWER_TIME_MS = 2000, /* for the client to take a rejection and close */
-    ANSWER_HEAD_BYTES = 1024,
-    DATE_BYTES = 30,
     PORT_BYTES = 16
 };
 
 enum handshake_state {
     HANDSHAKE_READING,   /* the head is not complete; first of all, is it for the management API? */
     HANDSHAKE_HELD,      /* the gateway decides; nothing is read */
-    HANDSHAKE_ANSWERING, /* a rejection goes out, then what the client still sends is dropped */
+    HANDSHAKE_ANSWERING, /* a rejection goes out; then the next request is read, or what the client
+                            still sends is dropped */
     HANDSHAKE_STATES
 };
 
@@ -60,8 +60,10 @@ struct handshake {
     struct buf head;               /* what was read: the head and perhaps more */
     size_t head_size;              /* without what is behind it; 0 while incomplete */
     struct slice key;              /* in head */
+    bool may_compress;             /* the client; it has offered to */
     struct connection *connection; /* when it is to be adopted */
     char *subprotocol;
+    bool may_ask_again; /* the head says so: the socket stays open behind a rejection */
     struct buf answer;
     size_t answer_sent;
 };
@@ -92,6 +94,7 @@ union address {
 };
 
 static void on_ready(void *ctx, int events);
+static void read_next(struct handshake *handshake);
 
 /* ---- life of a handshake ---- */
 
@@ -140,103 +143,11 @@ static void await(struct handshake *handshake, int events)
 
 /* ---- rejections ---- */
 
-struct rejection {
-    int status;
-    const char *body;
-    const char *request_id;    /* or NULL */
-    const char *extra_headers; /* or NULL */
-};
-
-static const struct rejection no_upgrade = {
-    .status = 426,
-    .body = "{\"message\":\"Upgrade Required\"}",
-    .extra_headers = "upgrade: websocket\r\n",
-};
-static const struct rejection wrong_version = {
-    .status = 426,
-    .body = "{\"message\":\"Upgrade Required\"}",
-    .extra_headers = "upgrade: websocket\r\nsec-websocket-version: 13\r\n",
-};
-static const struct rejection malformed = {.status = 400, .body = "{\"message\":\"Bad Request\"}"};
-static const struct rejection too_slow = {.status = 408,
-                                          .body = "{\"message\":\"Request Timeout\"}"};
-static const struct rejection too_large = {
-    .status = 431, .body = "{\"message\":\"Request Header Fields Too Large\"}"};
-static const struct rejection too_many = {.status = 503,
-                                          .body = "{\"message\":\"Service Unavailable\"}"};
-
-static const char *reason_phrase(int status)
+static void answer_with(struct handshake *handshake, const struct rejection *rejection)
 {
-    static const struct {
-        int status;
-        const char *phrase;
-    } phrases[] = {
-        {200, "OK"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {402, "Payment Required"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {410, "Gone"},
-        {413, "Content Too Large"},
-        {422, "Unprocessable Content"},
-        {423, "Locked"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return "Rejected"; /* a status that a route made up */
-}
-
-/* RFC 9110, section 5.6.7. */
-static void write_date(char date[DATE_BYTES])
-{
-    time_t now = time(NULL);
-    struct tm utc;
-
-    gmtime_r(&now, &utc);
-    strftime(date, DATE_BYTES, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-}
-
-/* As API Gateway spells it (8.1 of its contract), except for `connection`: it says keep-alive, we
- * say what we do, because nobody sends a second handshake on the same socket. */
-static void write_rejection(struct buf *out, const struct rejection *rejection)
-{
-    const char *body = rejection->body ? rejection->body : "";
-    const char *extra = rejection->extra_headers ? rejection->extra_headers : "";
-    char date[DATE_BYTES];
-
-    write_date(date);
-    buf_init(out, ANSWER_HEAD_BYTES + strlen(body));
-    buf_addf(out,
-             "HTTP/1.1 %d %s\r\n"
-             "date: %s\r\n"
-             "content-type: application/json; charset=UTF-8\r\n"
-             "content-length: %zu\r\n"
-             "connection: %sclose\r\n",
-             rejection->status, reason_phrase(rejection->status), date, strlen(body),
-             rejection->status == 426 ? "upgrade, " : "");
-    if (rejection->request_id)
-        buf_addf(out, "x-amz-apigw-id: %s\r\n", rejection->request_id);
-    buf_addf(out, "%s\r\n", extra);
-    buf_adds(out, body);
-    assert(!buf_full(out));
+    if (rejection->is_final)
+        handshake->may_ask_again = false;
+    rejection_write(rejection, handshake->may_ask_again, &handshake->answer);
 }
 
 /* Closing a socket with unread input resets it, and the reset overtakes the answer: so what the
@@ -275,7 +186,10 @@ static void send_answer(struct handshake *handshake)
             return;
         }
     }
-    shutdown(handshake->fd, SHUT_WR);
+    if (!handshake->may_ask_again)
+        shutdown(handshake->fd, SHUT_WR);
+    else if (handshake->head.len > handshake->head_size)
+        loop_at_end_of_turn(handshake->listener->loop, &handshake->deferred);
     await(handshake, LOOP_READ);
 }
 
@@ -311,7 +225,7 @@ static void reject(struct handshake *handshake, const struct rejection *rejectio
         metrics->connects_malformed++;
     else
         metrics->connects_failed++;
-    write_rejection(&handshake->answer, rejection);
+    answer_with(handshake, rejection);
     start_answer(handshake);
 }
 
@@ -321,7 +235,7 @@ static void adopt(struct handshake *handshake)
 {
     struct listener *listener = handshake->listener;
     struct error err = {0};
-    char date[DATE_BYTES];
+    char date[HTTP_DATE_BYTES];
     struct websocket_adoption adoption = {
         .fd = handshake->fd,
         .connection = handshake->connection,
@@ -329,11 +243,12 @@ static void adopt(struct handshake *handshake)
         .key_len = handshake->key.len,
         .date = date,
         .subprotocol = handshake->subprotocol,
+        .may_compress = handshake->may_compress,
         .early = handshake->head.data + handshake->head_size,
         .early_len = handshake->head.len - handshake->head_size,
     };
 
-    write_date(date);
+    http_date_write(date);
     handshake->fd = -1;
     if (websocket_adopt(listener->websocket, &adoption, &err) != OK) {
         log_debug("listener.abandoned", "error=%s", log_quote(err.text));
@@ -343,15 +258,17 @@ static void adopt(struct handshake *handshake)
 }
 
 /* At the end of the turn, because the gateway may have answered inside somebody's callback: of
- * libwebsockets, or our own. */
-static void on_answer_due(void *ctx)
+ * libwebsockets, or our own.  Or the next request has come with the one that was rejected. */
+static void on_deferred(void *ctx)
 {
     struct handshake *handshake = ctx;
 
     if (handshake->connection)
         adopt(handshake);
-    else
+    else if (handshake->state == HANDSHAKE_HELD)
         start_answer(handshake);
+    else
+        read_next(handshake);
 }
 
 static void on_response(void *ctx, const struct gateway_response *response)
@@ -359,6 +276,8 @@ static void on_response(void *ctx, const struct gateway_response *response)
     struct handshake *handshake = ctx;
     struct rejection rejection = {
         .status = response->status,
+        /* Another node may have room; and a 304 has no body, whatever its length is said to be. */
+        .is_final = response->status == 503 || response->status == 304,
         .body = response->body,
         .request_id = response->request_id,
     };
@@ -368,7 +287,7 @@ static void on_response(void *ctx, const struct gateway_response *response)
         handshake->connection = response->connection;
         handshake->subprotocol = mem_strdup(response->subprotocol);
     } else {
-        write_rejection(&handshake->answer, &rejection);
+        answer_with(handshake, &rejection);
     }
     loop_at_end_of_turn(handshake->listener->loop, &handshake->deferred);
 }
@@ -392,45 +311,6 @@ static bool peer_address(int fd, char text[INET6_ADDRSTRLEN])
     return inet_ntop(AF_INET6, v6, text, INET6_ADDRSTRLEN) != NULL;
 }
 
-/* 16 bytes in base64: 22 characters and "==". */
-static bool is_key(struct slice key)
-{
-    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    if (key.len != 24 || memcmp(key.data + 22, "==", 2) != 0)
-        return false;
-    for (size_t i = 0; i < 22; i++)
-        if (!memchr(base64, key.data[i], sizeof(base64) - 1))
-            return false;
-    return true;
-}
-
-static bool is_upgrade(const struct http_head *head)
-{
-    return slice_is(head->method, "GET") && head->minor_version >= 1 &&
-           http_head_has_token(head, "Upgrade", "websocket") &&
-           http_head_has_token(head, "Connection", "upgrade");
-}
-
-/* RFC 6455, section 4.2.1; NULL when there is nothing to object to. */
-static const struct rejection *find_fault(const struct http_head *head)
-{
-    const struct http_header *key = http_head_find(head, "Sec-WebSocket-Key");
-    const struct http_header *version = http_head_find(head, "Sec-WebSocket-Version");
-
-    if (http_head_count(head, "Host") > 1 || http_head_count(head, "Authorization") > 1)
-        return &malformed; /* which of two would count? */
-    if (!is_upgrade(head))
-        return &no_upgrade;
-    if (!version || !slice_is(version->value, "13") ||
-        http_head_count(head, "Sec-WebSocket-Version") > 1)
-        return &wrong_version;
-    if (!key || !is_key(key->value) || http_head_count(head, "Sec-WebSocket-Key") > 1 ||
-        http_head_count(head, "Host") != 1)
-        return &malformed;
-    return NULL;
-}
-
 static void hold(struct handshake *handshake, const struct http_head *head)
 {
     char peer_ip[INET6_ADDRSTRLEN];
@@ -439,8 +319,9 @@ static void hold(struct handshake *handshake, const struct http_head *head)
         handshake_free(handshake); /* it has gone */
         return;
     }
-    handshake->head_size = head->size;
     handshake->key = http_head_find(head, "Sec-WebSocket-Key")->value;
+    handshake->may_compress =
+        config_is_on(handshake->listener->config->compression) && extensions_offer_deflate(head);
     set_state(handshake, HANDSHAKE_HELD);
     loop_unwatch(handshake->watch);
     handshake->watch = NULL;
@@ -471,12 +352,17 @@ static bool look_at_head(struct handshake *handshake, size_t seen)
     if (status == UNAVAILABLE && handshake->head.len < handshake->head.limit)
         return false;
     if (status == UNAVAILABLE || status == LIMIT) {
-        reject(handshake, &too_large);
+        reject(handshake, &rejection_too_large);
         return true;
     }
-    fault = status == OK ? find_fault(&head) : &malformed;
-    if (status != OK)
+    fault = status == OK ? rejection_of_head(handshake->listener->config, &head)
+                         : rejection_of_malformed(handshake->listener->config);
+    if (status == OK) {
+        handshake->head_size = head.size;
+        handshake->may_ask_again = head_may_be_followed(&head);
+    } else {
         log_debug("listener.malformed", "error=%s", log_quote(err.text));
+    }
     if (fault)
         reject(handshake, fault);
     else
@@ -559,6 +445,27 @@ static void read_head(struct handshake *handshake)
     }
 }
 
+/* The client has its rejection, and asks for something else.  May free the handshake. */
+static void read_next(struct handshake *handshake)
+{
+    struct listener *listener = handshake->listener;
+
+    loop_undefer(listener->loop, &handshake->deferred);
+    buf_done(&handshake->answer);
+    handshake->answer_sent = 0;
+    handshake->may_ask_again = false;
+    buf_drop_front(&handshake->head, handshake->head_size);
+    handshake->head_size = 0;
+    set_state(handshake, HANDSHAKE_READING);
+    expiry_add(&listener->reading, &handshake->expiry);
+    if (handshake->head.len == 0) { /* what comes may be for the management API */
+        handshake->is_ours = false;
+        handshake->peeked = 0;
+    }
+    if (handshake->head.len == 0 || !look_at_head(handshake, 0))
+        read_head(handshake);
+}
+
 static void on_ready(void *ctx, int events)
 {
     struct handshake *handshake = ctx;
@@ -568,6 +475,8 @@ static void on_ready(void *ctx, int events)
         read_head(handshake);
     else if (handshake->answer_sent < handshake->answer.len)
         send_answer(handshake);
+    else if (handshake->may_ask_again)
+        read_next(handshake);
     else
         discard_input(handshake);
 }
@@ -578,7 +487,7 @@ static void on_reading_over(void *ctx, struct expiry *expiry)
 
     (void)ctx;
     if (handshake->head.len > 0 || handshake->peeked > 0)
-        reject(handshake, &too_slow);
+        reject(handshake, &rejection_too_slow);
     else
         handshake_free(handshake); /* it never asked for anything */
 }
@@ -599,7 +508,7 @@ static struct handshake *handshake_create(struct listener *listener, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     handshake->listener = listener;
     handshake->fd = fd;
-    handshake->deferred = (struct deferred){.fn = on_answer_due, .ctx = handshake};
+    handshake->deferred = (struct deferred){.fn = on_deferred, .ctx = handshake};
     buf_init(&handshake->head, (size_t)listener->config->max_head_bytes);
     handshake->next = listener->first;
     if (listener->first)
@@ -619,7 +528,7 @@ static void begin(struct listener *listener, int fd)
     if (pending < most)
         read_head(handshake_create(listener, fd));
     else if (listener->counts[HANDSHAKE_ANSWERING] < most)
-        reject(handshake_create(listener, fd), &too_many);
+        reject(handshake_create(listener, fd), &rejection_too_many);
     else
         close(fd); /* so many that they do not get an answer either */
 }

@@ -11,6 +11,8 @@
  * - A close frame of the peer that arrives while something is still buffered ends the connection
  *   without telling us the code: so we stop reading while something is buffered.
  * - It does not tell about pings, but calls WRITEABLE once after each pong it has sent.
+ * - Its permessage-deflate mixes up whose window is whose, and messages get stuck in it: so it is
+ *   given an extension that does nothing, and compressed messages are inflated here.
  * - Its own closing handshake has fixed times and no timer when the loop is quiet: so we write our
  *   close frames ourselves and keep the time.
  */
@@ -27,7 +29,9 @@
 #include "config.h"
 #include "connections.h"
 #include "expiry.h"
+#include "frame.h"
 #include "gateway.h"
+#include "inflater.h"
 #include "json.h"
 #include "log.h"
 #include "loop.h"
@@ -41,6 +45,7 @@ enum {
     CONTROL_BYTES = 125,      /* RFC 6455, section 5.5 */
     HEAD_BYTES = 512,         /* of the request that we write for libwebsockets */
     LIBRARY_HEADERS_POOL = 4, /* handshakes are synchronous: one would do */
+    RSV1 = 0x40,              /* in what lws_get_reserved_bits() returns */
     CLOSE_PROTOCOL_ERROR = 1002,
     CLOSE_NOT_TEXT = 1003,
     CLOSE_NO_CODE = 1005,
@@ -55,9 +60,12 @@ struct stream {
     struct lws *wsi;
     struct connection *connection;
     struct stream *dirty_prev, *dirty_next;
-    struct expiry closing; /* from has_close on */
-    struct buf message;    /* a message that is not complete yet */
-    size_t frame_left;     /* bytes of the current frame that have not come */
+    struct expiry closing;     /* from has_close on */
+    struct buf message;        /* a message that is not complete yet */
+    size_t frame_left;         /* bytes of the current frame that have not come */
+    struct inflater *inflater; /* from the first compressed message on */
+    bool may_inflate;          /* the client may compress */
+    bool is_compressed;        /* the message that is coming in */
     bool is_dirty;
     bool is_writeable_due; /* libwebsockets still has output of ours: WRITEABLE will follow */
     bool is_close_sent;
@@ -134,22 +142,6 @@ static void on_flow(struct connection *connection, bool may_read)
     apply_flow(connection->socket);
 }
 
-/* How many bytes the frame at data has, header included; it is one of ours, complete, not masked.
- */
-static size_t frame_size(const char *data)
-{
-    const unsigned char *p = (const unsigned char *)data;
-    uint64_t len = 0;
-
-    if (p[1] < 126)
-        return 2 + (size_t)p[1];
-    if (p[1] == 126)
-        return 4 + ((size_t)p[2] << 8 | p[3]);
-    for (int i = 2; i < 10; i++)
-        len = len << 8 | p[i];
-    return 10 + (size_t)len;
-}
-
 /* The whole frames from data that one write should take. */
 static size_t next_write(const char *data, size_t len)
 {
@@ -178,16 +170,34 @@ static bool write_raw(struct stream *stream, char *data, size_t len)
     return true;
 }
 
+/* One write of a frame, or of a fragment of it; *done moves on. */
+static bool write_fragment(struct stream *stream, struct buf *out, size_t most, size_t *done)
+{
+    struct frame_cut cut;
+    bool is_good;
+
+    frame_cut(out->data + *done, most, &cut);
+    is_good = write_raw(stream, cut.first, cut.first_len);
+    *done = (size_t)((cut.rest ? frame_continue(&cut) : cut.first + cut.first_len) - out->data);
+    return is_good;
+}
+
 /* Writes until libwebsockets has to buffer.  False: the socket is broken. */
 static bool write_out(struct stream *stream)
 {
     struct buf *out = &stream->connection->out;
+    size_t most = (size_t)stream->websocket->config->output_frame_bytes;
     size_t done = 0;
     bool is_good = true;
 
     while (is_good && done < out->len && !stream->is_writeable_due) {
-        size_t n = next_write(out->data + done, out->len - done);
+        size_t n;
 
+        if (most > 0) {
+            is_good = write_fragment(stream, out, most, &done);
+            continue;
+        }
+        n = next_write(out->data + done, out->len - done);
         is_good = write_raw(stream, out->data + done, n);
         done += n;
     }
@@ -306,6 +316,11 @@ static void refuse_size(struct connection *connection, const char *what, int64_t
     connection_close(connection, CLOSE_TOO_BIG, reason);
 }
 
+static void refuse_message(struct stream *stream)
+{
+    refuse_size(stream->connection, "message", stream->websocket->config->max_message_bytes);
+}
+
 static void deliver(struct stream *stream, const char *text, size_t len)
 {
     if (!utf8_is_valid(text, len)) {
@@ -330,11 +345,27 @@ static bool is_frame_allowed(struct stream *stream, size_t len, size_t left)
         refuse_size(stream->connection, "frame", config->max_frame_bytes);
         return false;
     }
-    if (stream->message.len + len + left > (size_t)config->max_message_bytes) {
-        refuse_size(stream->connection, "message", config->max_message_bytes);
+    if (!stream->is_compressed &&
+        stream->message.len + len + left > (size_t)config->max_message_bytes) {
+        refuse_message(stream);
         return false;
     }
     return true;
+}
+
+/* False when the message is refused: the connection is closing then. */
+static bool inflate_part(struct stream *stream, const char *data, size_t len, bool is_end)
+{
+    enum status st;
+
+    if (!stream->inflater)
+        stream->inflater = inflater_create();
+    st = inflater_add(stream->inflater, data, len, is_end, &stream->message);
+    if (st == LIMIT)
+        refuse_message(stream);
+    else if (st != OK)
+        connection_close(stream->connection, CLOSE_BAD_TEXT, "Invalid compressed data");
+    return st == OK;
 }
 
 /* A part of a frame of a message; most messages are one part. */
@@ -342,21 +373,28 @@ static void on_receive(struct stream *stream, const char *data, size_t len)
 {
     size_t left = lws_remaining_packet_payload(stream->wsi);
     bool is_end = lws_is_final_fragment(stream->wsi) != 0;
+    bool is_good = true;
 
     if (stream->connection->has_close || stream->is_library_closing)
         return;
+    if (stream->may_inflate && lws_is_first_fragment(stream->wsi))
+        stream->is_compressed = (lws_get_reserved_bits(stream->wsi) & RSV1) != 0;
     if (!is_frame_allowed(stream, len, left)) {
         buf_done(&stream->message);
         return;
     }
-    if (is_end && stream->message.len == 0) {
+    if (is_end && stream->message.len == 0 && !stream->is_compressed) {
         deliver(stream, data ? data : "", len);
         return;
     }
-    buf_add(&stream->message, data, len);
-    if (!is_end)
+    if (stream->is_compressed)
+        is_good = inflate_part(stream, data, len, is_end);
+    else
+        buf_add(&stream->message, data, len);
+    if (is_good && !is_end)
         return;
-    deliver(stream, stream->message.data, stream->message.len);
+    if (is_good)
+        deliver(stream, stream->message.data ? stream->message.data : "", stream->message.len);
     buf_done(&stream->message);
 }
 
@@ -440,6 +478,8 @@ static void on_gone(struct stream *stream)
     unmark_dirty(stream);
     expiry_remove(&stream->closing);
     buf_done(&stream->message);
+    inflater_free(stream->inflater);
+    stream->inflater = NULL;
     buf_done(&connection->out);
     stream->connection = NULL;
     connection->socket = NULL;
@@ -457,6 +497,7 @@ static void on_established(struct websocket *websocket, struct stream *stream, s
     stream->websocket = websocket;
     stream->wsi = wsi;
     stream->connection = connection;
+    stream->may_inflate = websocket->adoption->may_compress;
     buf_init(&stream->message, (size_t)websocket->config->max_message_bytes);
     connection->socket = stream;
     connection->socket_ops = &socket_ops;
@@ -496,8 +537,10 @@ static void write_request(struct buf *request, const struct websocket_adoption *
              "Upgrade: websocket\r\n"
              "Connection: Upgrade\r\n"
              "Sec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: %.*s\r\n\r\n",
-             (int)adoption->key_len, adoption->key);
+             "Sec-WebSocket-Key: %.*s\r\n"
+             "%s\r\n",
+             (int)adoption->key_len, adoption->key,
+             adoption->may_compress ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     buf_add(request, adoption->early, adoption->early_len);
 }
 
@@ -585,6 +628,28 @@ static void on_library_log(int level, const char *line)
     log_warn("websocket.library", "message=%s", log_quote(text));
 }
 
+/* Lets libwebsockets negotiate, and allow the bit that says "compressed".  0: the
+ * bytes stay as they are. */
+/* NOLINTNEXTLINE(readability-function-size): how many parameters is not ours to say */
+static int on_extension(struct lws_context *context, const struct lws_extension *extension,
+                        struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
+                        void *in, size_t len)
+{
+    (void)context;
+    (void)extension;
+    (void)wsi;
+    (void)reason;
+    (void)user;
+    (void)in;
+    (void)len;
+    return 0;
+}
+
+static const struct lws_extension extensions[] = {
+    {"permessage-deflate", on_extension, "permessage-deflate"},
+    {NULL, NULL, NULL},
+};
+
 static const struct lws_protocols protocols[] = {
     {
         .name = "switchboard",
@@ -609,6 +674,7 @@ struct websocket *websocket_create(struct loop *loop, const struct config *confi
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = protocols,
+        .extensions = config_is_on(config->compression) ? extensions : NULL,
         .vhost_name = "switchboard",
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
         .foreign_loops = loops,

@@ -31,14 +31,15 @@ struct websocket_adoption {
     size_t key_len;
     const char *date;        /* as HTTP writes it */
     const char *subprotocol; /* or NULL */
+    bool may_compress;       /* the client's messages: permessage-deflate, without parameters */
     const char *early;       /* what the client sent behind the head */
     size_t early_len;
 };
 
 /* Takes the socket over and sends the 101: Date, Connection, Upgrade, Sec-WebSocket-Accept, and
- * Sec-WebSocket-Protocol when there is a subprotocol.  When it returns OK gateway_opened was
- * called. UNAVAILABLE when libwebsockets refuses or the client is gone; the descriptor is closed in
- * either case.  Not from inside a callback of libwebsockets: its buffer is shared by all
- * connections. */
+ * Sec-WebSocket-Protocol when there is a subprotocol, Sec-WebSocket-Extensions when it may
+ * compress.  When it returns OK gateway_opened was called. UNAVAILABLE when libwebsockets refuses
+ * or the client is gone; the descriptor is closed in either case.  Not from inside a callback of
+ * libwebsockets: its buffer is shared by all connections. */
 enum status websocket_adopt(struct websocket *websocket, const struct websocket_adoption *adoption,
                             struct error *err) MUST_USE;

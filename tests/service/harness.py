@@ -475,15 +475,17 @@ class Client:
     """
 
     def __init__(self, url, headers=(), subprotocols=None, seconds=SECONDS, source=None,
-                 handshake=True):
+                 handshake=True, extensions=None):
         uri = parse_uri(url)
         self.id = None
         self.socket = socket.create_connection(
             (uri.host, uri.port), timeout=seconds,
             source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.protocol = ClientConnection(uri, subprotocols=subprotocols, max_size=None)
+        self.protocol = ClientConnection(uri, subprotocols=subprotocols, max_size=None,
+                                         extensions=extensions)
         self.messages, self.pongs, self.pings, self._parts = [], [], [], []
+        self.frames = []  # of how many each message was made
         self.answer = None
         request = self.protocol.connect()
         for name, value in headers:
@@ -540,6 +542,7 @@ class Client:
             self._parts.append(frame.data)
             if frame.fin:
                 self.messages.append(b"".join(self._parts).decode())
+                self.frames.append(len(self._parts))
                 self._parts = []
         elif frame.opcode == OP_PONG:
             self.pongs.append(frame.data)

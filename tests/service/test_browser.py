@@ -66,3 +66,31 @@ def test_the_page_shows_an_order_live_and_misses_nothing_while_the_server_is_awa
     wait_text(browser, "order-42", "delivered")
     history = text_of(browser, "history")
     assert history.count('"shipped"') == 1, history  # what it was not there for, once
+
+
+def test_a_browser_may_compress_what_it_sends(database, start_server, browser, tmp_path):
+    database.execute("""
+        create schema app;
+        create function app.size(event switchboard.event) returns switchboard.delivery
+        language sql begin atomic
+            select switchboard.reply(jsonb_build_object('bytes', octet_length(event.raw_body),
+                                                        'pad', repeat('y', 5000)));
+        end""")
+    server = start_server(database, routes="app", compression="on", output_frame_bytes=700)
+    page = tmp_path / "page.html"
+    page.write_text("<p>A page that may open sockets.</p>")
+    browser.get(page.as_uri())
+    browser.set_script_timeout(SECONDS)
+    extensions, first, second, bytes_in = browser.execute_async_script("""
+        const [url, done] = arguments, socket = new WebSocket(url), got = [];
+        const text = JSON.stringify({action: "size", pad: "x".repeat(500000)});
+        socket.onmessage = (event) => {
+            const message = JSON.parse(event.data);
+            if (message.bytes) got.push(message);
+            if (got.length < 2) socket.send(text);
+            else done([socket.extensions, got[0], got[1], text.length]);
+        };
+        socket.onclose = (event) => done([event.code + event.reason, null, null, 0]);
+    """, server.url())
+    assert extensions == "permessage-deflate"
+    assert first == second == {"bytes": bytes_in, "pad": "y" * 5000}

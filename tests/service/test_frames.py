@@ -10,7 +10,6 @@ import pytest
 import websockets
 from harness import masked_head, wait_for
 
-SETTINGS = {"routes": "app", "close_timeout_ms": 500}
 SQL = """
     create schema app;
     create function app.size(event switchboard.event) returns setof switchboard.delivery
@@ -25,6 +24,8 @@ SQL = """
 """
 FRAME = 32768
 MESSAGE = 131072
+SETTINGS = {"routes": "app", "close_timeout_ms": 500, "max_frame_bytes": FRAME,
+            "max_message_bytes": MESSAGE}
 
 
 @pytest.fixture
@@ -70,6 +71,18 @@ def test_a_frame_of_32_kb_is_taken_and_one_byte_more_is_closed_with_1009(shared,
     assert client.ask(message_of(FRAME).decode())["bytes"] == FRAME
     client.send_bytes(masked_head(0x81, FRAME + 1) + b"x" * (FRAME + 1))
     assert_closed(shared, client, 1009)
+
+
+def test_without_settings_a_message_of_a_mebibyte_is_taken_in_one_frame(database, start_server):
+    database.execute(SQL)
+    server = start_server(database, routes="app")
+    client = server.connect()
+    data = message_of(1 << 20)
+    client.send(data.decode())
+    assert client.recv_json() == {"bytes": 1 << 20, "md5": hashlib.md5(data).hexdigest()}
+    client.send_bytes(masked_head(0x81, (1 << 20) + 1))
+    client.send_bytes(b"x" * 1000)
+    assert client.wait_closed() == (1009, "Max frame length of 1048576 has been exceeded.")
 
 
 def test_the_announcement_of_a_huge_frame_is_enough_to_be_closed(shared, client):
@@ -174,6 +187,20 @@ def test_json_that_the_database_may_not_hold_is_survived(client, value):
 
 def test_a_large_reply_arrives_whole(client):
     assert client.ask({"action": "big", "n": 500000}) == "x" * 500000
+
+
+def test_long_messages_are_cut_into_frames_when_asked_to(database, start_server):
+    database.execute(SQL)
+    server = start_server(database, routes="app", output_frame_bytes=1000)
+    client = server.connect()
+    for n, frames in ((998, 1), (999, 2), (1998, 2), (1999, 3), (300000, 301)):
+        assert client.ask({"action": "big", "n": n}) == "x" * n
+        assert client.frames[-1] == frames
+    client.send({"action": "big", "n": 2000000})
+    client.protocol.send_ping(b"between")
+    client._flush()
+    assert client.recv_json() == "x" * 2000000
+    assert client.close(1000, "done") == (1000, "done")
 
 
 def test_a_client_that_does_not_read_is_closed_and_nobody_else_notices(database, start_server):
