@@ -21,6 +21,7 @@
 #include "json.h"
 #include "log.h"
 #include "loop.h"
+#include "request_line.h"
 #include "store.h"
 
 enum {
@@ -229,17 +230,6 @@ static const char *path_of(const char *url)
     return path ? path : url;
 }
 
-static size_t body_limit(const struct config *config, const char *path)
-{
-    const char *segments[MAX_SEGMENTS];
-    char *storage = mem_alloc(strlen(path) + 1);
-    size_t count = http_split_path(path, storage, segments);
-    size_t limit = management_body_limit(config, segments, count);
-
-    free(storage);
-    return limit;
-}
-
 static struct http_request *create_request(struct guest *guest, struct MHD_Connection *connection,
                                            const char *url, const char *method)
 {
@@ -257,7 +247,7 @@ static struct http_request *create_request(struct guest *guest, struct MHD_Conne
     request->idempotency = http->idempotency;
     request->content_type = "application/json";
     note_peer(request);
-    buf_init(&request->body, body_limit(http->env.config, request->path));
+    buf_init(&request->body, management_body_limit(http->env.config, request->path));
     buf_init(&request->answer, MAX_ANSWER_BYTES);
     request->next = http->requests;
     if (request->next)
@@ -396,16 +386,8 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
  * other side ask anew. */
 static bool is_for_listener(const struct http_request *request)
 {
-    const char *segments[MAX_SEGMENTS];
-    char *storage;
-    bool is_ours;
-
-    if (request->port != HTTP_WEBSOCKET_PORT)
-        return false;
-    storage = mem_alloc(strlen(request->path) + 1);
-    is_ours = management_is_path(segments, http_split_path(request->path, storage, segments));
-    free(storage);
-    return !is_ours;
+    return request->port == HTTP_WEBSOCKET_PORT &&
+           request_path_look(request->path) == REQUEST_PATH_OTHER;
 }
 
 static enum MHD_Result finish_request(struct http_request *request)

@@ -18,9 +18,11 @@
 #include "http_internal.h"
 #include "json.h"
 #include "metrics.h"
+#include "request_line.h"
 
 enum {
     MAX_EMAIL_BYTES = 320, /* RFC 5321: 64 for the local part, 255 for the domain, the @ */
+    MAX_SEGMENTS = 3,
     MAX_LISTED = 1000,
     DEFAULT_LISTED = 100
 };
@@ -305,7 +307,9 @@ static void run_path(struct http_request *request, const char *name)
     http_answer_message(request, 404, "Not found");
 }
 
-size_t http_split_path(const char *path, char *storage, const char *segments[MAX_SEGMENTS])
+/* Splits the path at its slashes and decodes each piece, in one go: 0 for a path that has more
+ * pieces or a broken escape.  The texts are in storage, which is as long as the path. */
+static size_t split_path(const char *path, char *storage, const char *segments[MAX_SEGMENTS])
 {
     size_t count = 0;
 
@@ -339,13 +343,11 @@ void http_route(struct http_request *request)
 {
     const char *segments[MAX_SEGMENTS];
     char *storage = mem_alloc(strlen(request->path) + 1);
-    size_t count = http_split_path(request->path, storage, segments);
+    size_t count = split_path(request->path, storage, segments);
 
-    if (management_is_path(segments, count))
+    if (request_path_look(request->path) != REQUEST_PATH_OTHER)
         management_route(request, segments, count);
-    else if (request->port == HTTP_ADMIN_PORT)
-        route_admin(request, segments, count);
     else
-        http_answer_message(request, 404, "Not found");
+        route_admin(request, segments, count);
     free(storage);
 }

@@ -21,8 +21,7 @@ enum {
     HTTP_MAX_SEND_BYTES = 1048576,
     HTTP_MAX_REQUEST_HEADERS = 100,
     HTTP_ADDRESS_BYTES = 46,
-    UUID_BYTES = 37,
-    MAX_SEGMENTS = 3
+    UUID_BYTES = 37
 };
 
 enum http_port { HTTP_ADMIN_PORT, HTTP_WEBSOCKET_PORT, HTTP_PORTS };
@@ -94,10 +93,6 @@ void http_query(struct http_request *request, const struct store_query *query,
 /* The whole request is there. */
 void http_route(struct http_request *request);
 
-/* Splits the path at its slashes and decodes each piece, in one go: 0 for a path that has more
- * pieces or a broken escape.  The texts are in storage, which is as long as the path. */
-size_t http_split_path(const char *path, char *storage, const char *segments[MAX_SEGMENTS]);
-
 /* Picks the endpoint of the method, or answers 405. */
 typedef void endpoint_fn(struct http_request *request);
 struct methods {
@@ -108,12 +103,10 @@ void http_run_method(struct http_request *request, const struct methods *methods
 
 /* ---- http_management.c ---- */
 
-/* True when it is for the management API or the extras: such a request the WebSocket port takes. */
-bool management_is_path(const char *const *segments, size_t count);
 /* How large the body of a request with this path may be. */
-size_t management_body_limit(const struct config *config, const char *const *segments,
-                             size_t count);
-/* The path is one of those. */
+size_t management_body_limit(const struct config *config, const char *path);
+/* The path is the management API's or the extras' (request_line.h).  count 0: it has too many
+ * segments, or broken ones. */
 void management_route(struct http_request *request, const char *const *segments, size_t count);
 
 /* "POST,GET,DELETE" as bits; INVALID when there is another word. */

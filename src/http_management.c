@@ -18,6 +18,7 @@
 #include "http_internal.h"
 #include "json.h"
 #include "metrics.h"
+#include "request_line.h"
 
 enum { TIME_BYTES = 32, MESSAGE_BYTES = 512 };
 
@@ -29,35 +30,19 @@ static const char service[] = "execute-api";
 #define ACCOUNT "000000000000"
 #define MASKED_ACCOUNT "********0000"
 
-/* ---- paths ---- */
-
-static bool is_name(const char *segment)
-{
-    return strcmp(segment, "@connections") == 0 || strcmp(segment, "@send") == 0;
-}
-
-/* Where "@connections" or "@send" is: behind the stage, or in front where there is none. */
-static size_t name_index(const char *const *segments, size_t count)
-{
-    return count > 0 && is_name(segments[0]) ? 0 : 1;
-}
-
-bool management_is_path(const char *const *segments, size_t count)
-{
-    size_t at = name_index(segments, count);
-
-    return at < count && is_name(segments[at]);
-}
-
-size_t management_body_limit(const struct config *config, const char *const *segments, size_t count)
+size_t management_body_limit(const struct config *config, const char *path)
 {
     size_t message = (size_t)config->max_message_bytes;
     size_t least = HTTP_MAX_BODY_BYTES;
 
-    if (management_is_path(segments, count)) {
-        if (strcmp(segments[name_index(segments, count)], "@connections") == 0)
-            return message;
+    switch (request_path_look(path)) {
+    case REQUEST_PATH_CONNECTIONS:
+        return message;
+    case REQUEST_PATH_SEND:
         least = HTTP_MAX_SEND_BYTES;
+        break;
+    case REQUEST_PATH_OTHER:
+        break;
     }
     return message > least ? message : least;
 }
@@ -216,6 +201,11 @@ static bool is_stage(const struct http_request *request, const char *stage)
 }
 
 /* ---- answers ---- */
+
+static void answer_forbidden(struct http_request *request)
+{
+    http_answer_error(request, 403, "ForbiddenException", "Forbidden");
+}
 
 static void answer_gone(struct http_request *request)
 {
@@ -503,22 +493,32 @@ static void run_send(struct http_request *request)
         http_run_method(request, &methods);
 }
 
+/* "@connections" or "@send" stands behind the stage, or in front where there is none. */
+static void run(struct http_request *request, const char *const *segments, size_t count)
+{
+    bool is_connection = request_path_look(request->path) == REQUEST_PATH_CONNECTIONS;
+    const char *name = is_connection ? "@connections" : "@send";
+    size_t at = strcmp(segments[0], name) == 0 ? 0 : 1;
+
+    if (!is_stage(request, at ? segments[0] : NULL) || count != at + (is_connection ? 2 : 1))
+        answer_forbidden(request);
+    else if (is_connection)
+        run_connection(request, segments[at + 1]);
+    else
+        run_send(request);
+}
+
 /* A body that is too large is told before anything else, and in the fewest words. */
 void management_route(struct http_request *request, const char *const *segments, size_t count)
 {
-    size_t at = name_index(segments, count);
-    bool is_connection = strcmp(segments[at], "@connections") == 0;
-
     if (buf_full(&request->body)) {
         request->content_type = NULL;
         http_answer(request, 413);
         return;
     }
     request->is_management = true;
-    if (!is_stage(request, at ? segments[0] : NULL) || count != at + (is_connection ? 2 : 1))
-        http_answer_error(request, 403, "ForbiddenException", "Forbidden");
-    else if (is_connection)
-        run_connection(request, segments[at + 1]);
+    if (count == 0)
+        answer_forbidden(request);
     else
-        run_send(request);
+        run(request, segments, count);
 }

@@ -12,17 +12,15 @@ enum {
     MAX_METHOD_BYTES = 16
 };
 
-static bool is_management_name(struct slice segment)
+static enum request_path look_at_segment(struct slice segment)
 {
-    static const char *const names[] = {"@connections", "@send"};
     char name[MAX_NAME_BYTES];
 
     if (segment.len >= sizeof(name) || url_decode(segment, false, name) < 0)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+        return REQUEST_PATH_OTHER;
+    if (strcmp(name, "@connections") == 0)
+        return REQUEST_PATH_CONNECTIONS;
+    return strcmp(name, "@send") == 0 ? REQUEST_PATH_SEND : REQUEST_PATH_OTHER;
 }
 
 /* How many letters the method has; -1 when it is none. */
@@ -44,7 +42,7 @@ static size_t until(const char *data, size_t len, const char *stops)
     return n;
 }
 
-/* Cuts "http://host" off; UNDECIDED while it is not all there. */
+/* Cuts "http://host" off.  MANAGEMENT: a path is there, which decides; UNDECIDED: not yet. */
 static enum request_line skip_authority(struct slice *target)
 {
     static const char separator[] = "://";
@@ -70,6 +68,7 @@ static enum request_line skip_authority(struct slice *target)
     return target->data[0] == '/' ? REQUEST_LINE_MANAGEMENT : REQUEST_LINE_HANDSHAKE;
 }
 
+/* What a path is for by its first segments, each with something behind it. */
 static enum request_line look_at_path(struct slice path)
 {
     for (int i = 0; i < SEGMENTS && path.len && path.data[0] == '/'; i++) {
@@ -77,7 +76,7 @@ static enum request_line look_at_path(struct slice path)
 
         if (len == path.len - 1)
             return REQUEST_LINE_UNDECIDED;
-        if (is_management_name((struct slice){path.data + 1, len}))
+        if (look_at_segment((struct slice){path.data + 1, len}) != REQUEST_PATH_OTHER)
             return REQUEST_LINE_MANAGEMENT;
         path.data += len + 1;
         path.len -= len + 1;
@@ -98,4 +97,17 @@ enum request_line request_line_look(const char *data, size_t len)
     target = (struct slice){data + method + 1, len - (size_t)method - 1};
     answer = skip_authority(&target);
     return answer == REQUEST_LINE_MANAGEMENT ? look_at_path(target) : answer;
+}
+
+enum request_path request_path_look(const char *path)
+{
+    enum request_path found = REQUEST_PATH_OTHER;
+
+    for (int i = 0; i < SEGMENTS && *path == '/' && found == REQUEST_PATH_OTHER; i++) {
+        size_t len = strcspn(path + 1, "/");
+
+        found = look_at_segment((struct slice){path + 1, len});
+        path += len + 1;
+    }
+    return found;
 }

@@ -93,12 +93,30 @@ static void test_it_waits_until_it_is_sure(void **state)
     assert_int_equal(look("GET /dev/@connections"), REQUEST_LINE_UNDECIDED);
 }
 
+static void test_a_path_alone_is_judged_the_same(void **state)
+{
+    static const char *const paths[] = {"/dev/@connections", "/dev/%40connections/a",
+                                        "/dev/@connections/a/b", "/%40connections/"};
+    static const char *const sends[] = {"/@send", "/dev/%40%73end", "/dev/@send/%zz"};
+    static const char *const others[] = {"",          "/",       "/dev",  "/a/b/@send",
+                                         "/@%zsend/", "@send/x", "/dev/", "*"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        assert_int_equal(request_path_look(paths[i]), REQUEST_PATH_CONNECTIONS);
+    for (size_t i = 0; i < ARRAY_LEN(sends); i++)
+        assert_int_equal(request_path_look(sends[i]), REQUEST_PATH_SEND);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_int_equal(request_path_look(others[i]), REQUEST_PATH_OTHER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_management_api_is_recognized_in_every_spelling),
         cmocka_unit_test(test_everything_else_is_the_listeners),
         cmocka_unit_test(test_it_waits_until_it_is_sure),
+        cmocka_unit_test(test_a_path_alone_is_judged_the_same),
     };
 
     return cmocka_run_group_tests_name("request_line", tests, NULL, NULL);
