@@ -229,7 +229,8 @@ def environment(database_url, settings):
            if not name.startswith(("SWITCHBOARD_", "PG", "DATABASE_URL", "AWS_", "WEBSOCKET_"))}
     env["ASAN_OPTIONS"] = "detect_leaks=1:exitcode=99"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:exitcode=99"
-    env["SWITCHBOARD_DATABASE_URL"] = database_url
+    if database_url:
+        env["SWITCHBOARD_DATABASE_URL"] = database_url
     # In capitals: a variable of somebody else, as it stands.
     env.update({name if name.isupper() else f"SWITCHBOARD_{name.upper()}": str(value)
                 for name, value in settings.items()})
@@ -264,7 +265,7 @@ class Answer:
 
 
 class Server:
-    """`switchboard serve` on ports of its own."""
+    """`switchboard serve` on ports of its own; database None: it has to do without."""
 
     def __init__(self, database, directory, **settings):
         self.database = database
@@ -275,6 +276,10 @@ class Server:
         self.port = self.admin_port = None
         self._clients = []
 
+    @property
+    def database_url(self):
+        return self.database.gateway_url if self.database else None
+
     # -- life --
 
     def start(self, wait=True):
@@ -283,7 +288,7 @@ class Server:
         with open(self.directory / "log", "ab") as log, \
                 open(self.directory / "output", "ab") as output:
             self.process = subprocess.Popen(
-                [BINARY, "serve"], env=environment(self.database.gateway_url, self.settings),
+                [BINARY, "serve"], env=environment(self.database_url, self.settings),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=log, cwd=self.directory)
         if wait:
             self.wait_ready()
@@ -408,7 +413,7 @@ class Server:
     def command(self, *arguments, **settings):
         """Another invocation of the program with this server's settings."""
         settings = {**self.settings, "port": self.port, "admin_port": self.admin_port, **settings}
-        return run_command(self.database.gateway_url, *arguments, **settings)
+        return run_command(self.database_url, *arguments, **settings)
 
 
 def read_answer(connection):
