@@ -1,9 +1,10 @@
 #!/usr/bin/env node
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * run-functions.mjs - serves Lambda's Invoke call for Node handlers, several functions in one
  * process.
  *
- *   node run-functions.mjs [--port 9001] [--timeout 29] FOLDER | NAME=FILE[#EXPORT] ...
+ *   node run-functions.mjs [--port 9001] [--timeout 29] FOLDER | NAME=FILE[#EXPORT] | NAME=URL ...
  *
  *   POST /2015-03-31/functions/NAME/invocations     the body is the event, the answer the result
  *
@@ -11,6 +12,10 @@
  * handler throws is answered as Lambda does it: status 200 and X-Amz-Function-Error.  Invocations
  * run concurrently, but here they share one process: what a module keeps in its variables is seen
  * by all of them.
+ *
+ * A URL, such as http://127.0.0.1:9002, is Lambda's runtime interface emulator in a container.  It
+ * takes one event at a time, so events wait here for their turn; NAME=URL given twice is two
+ * containers of one function.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
@@ -32,6 +37,43 @@ const { values: options, positionals } = parseArgs({
 });
 const timeoutMs = Number(options.timeout) * 1000;
 
+// ---- containers ----
+
+class Containers {
+  #idle = [];
+  #waiting = [];
+
+  constructor(url) {
+    this.add(url);
+  }
+
+  add(url) {
+    const next = this.#waiting.shift();
+    if (next) {
+      next(url);
+    } else {
+      this.#idle.push(url);
+    }
+  }
+
+  #take() {
+    return this.#idle.length > 0
+      ? Promise.resolve(this.#idle.shift())
+      : new Promise((resolve) => { this.#waiting.push(resolve); });
+  }
+
+  // A container is taken until it has answered, however long that takes: it is busy until then.
+  async invoke(text) {
+    const url = await this.#take();
+    try {
+      const answer = await fetch(url, { method: 'POST', body: text });
+      return { status: answer.status, body: await answer.text() };
+    } finally {
+      this.add(url);
+    }
+  }
+}
+
 // ---- finding the handlers ----
 
 async function load(name, file, exported = 'handler') {
@@ -48,6 +90,9 @@ async function loadFolder(folder) {
 
 async function loadArgument(argument) {
   const named = /^([^=]+)=([^#]+)(?:#(.+))?$/.exec(argument);
+  if (named && /^https?:/.test(named[2])) {
+    return [[named[1], new URL('/2015-03-31/functions/function/invocations', named[2])]];
+  }
   if (!named) {
     return statSync(argument).isDirectory()
       ? loadFolder(argument)
@@ -60,7 +105,16 @@ async function loadArgument(argument) {
   return found;
 }
 
-const handlers = new Map((await Promise.all(positionals.map(loadArgument))).flat());
+const handlers = new Map();
+for (const [name, handler] of (await Promise.all(positionals.map(loadArgument))).flat()) {
+  if (!(handler instanceof URL)) {
+    handlers.set(name, handler);
+  } else if (handlers.get(name) instanceof Containers) {
+    handlers.get(name).add(handler);
+  } else {
+    handlers.set(name, new Containers(handler));
+  }
+}
 
 // ---- running one ----
 
@@ -148,7 +202,10 @@ async function readBody(request) {
 }
 
 function send(response, status, headers, value) {
-  const body = value === undefined ? '' : JSON.stringify(value);
+  sendText(response, status, headers, value === undefined ? '' : JSON.stringify(value));
+}
+
+function sendText(response, status, headers, body) {
   response.writeHead(status, {
     'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), ...headers,
   });
@@ -185,6 +242,11 @@ async function serve(request, response) {
   if (error) {
     refuse(response, 400, 'InvalidRequestContentException',
       `Could not parse request body into json: ${error.message}`);
+    return;
+  }
+  if (handlers.get(name) instanceof Containers) {
+    const { status, body } = await handlers.get(name).invoke(text);
+    sendText(response, status, { 'x-amzn-RequestId': requestId }, body);
     return;
   }
   if (type === 'DryRun') {

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tls-front.mjs - ends TLS in front of the gateway, as API Gateway's own front does.
  *

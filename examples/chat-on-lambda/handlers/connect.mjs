@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // $connect: who has a name may come in.
 import { addConnection } from './store.mjs';
 

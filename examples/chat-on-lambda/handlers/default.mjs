@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // $default: tells a client that said something else what there is, and what is known about it.
 import {
   ApiGatewayManagementApiClient,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // $disconnect: best effort, so sendmessage.mjs cleans up too.
 import { removeConnection } from './store.mjs';
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // sendmessage: {"action":"sendmessage","data":"hello"} goes to everybody, the sender included.
 import {
   ApiGatewayManagementApiClient,

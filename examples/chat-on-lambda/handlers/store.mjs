@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The connections, in a file.  On AWS this module is a DynamoDB table; what it exports is the same.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 
