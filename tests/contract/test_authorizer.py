@@ -260,6 +260,13 @@ def test_4_3_throws_unauthorized_is_401(guarded, functions):
     check_refused(guarded, functions, 401, "Unauthorized")
 
 
+def test_4_3_unauthorized_from_the_emulator_is_401(guarded, functions):
+    """The runtime interface emulator does not send X-Amz-Function-Error."""
+    functions["authorizer"] = lambda _: Raw(
+        200, '{"errorType":"Error","errorMessage":"Unauthorized","trace":[]}')
+    check_refused(guarded, functions, 401, "Unauthorized")
+
+
 @pytest.mark.parametrize("message", ["unauthorized", "Unauthorized!", "boom", ""])
 def test_4_3_throws_anything_else_is_500(guarded, functions, message):
     functions["authorizer"] = raises(message)

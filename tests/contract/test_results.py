@@ -148,6 +148,22 @@ def test_2_1_no_json_is_502(gateway, functions, text):
     check_refused_by_gateway(gateway, functions, 502, "Internal server error")
 
 
+# The runtime interface emulator does not send X-Amz-Function-Error: what it answers looks like a
+# result, with status 200.
+EMULATOR = {
+    "raised": '{"errorType":"Error","errorMessage":"failure","trace":["Error: failure"]}',
+    "raised_in_python": '{"errorMessage": "x", "errorType": "KeyError", "stackTrace": []}',
+    "timed_out": "Task timed out after 1.00 seconds",
+    "exited": "",
+}
+
+
+@pytest.mark.parametrize("row", EMULATOR)
+def test_2_1_what_the_emulator_says_of_an_error_is_502(gateway, functions, row):
+    functions["app"] = lambda _: Raw(200, EMULATOR[row])
+    check_refused_by_gateway(gateway, functions, 502, "Internal server error")
+
+
 def test_2_1_a_time_out_is_504(start, functions):
     api = describe(functions)
     api["integrations"]["app"]["timeoutInMillis"] = 200
@@ -330,6 +346,12 @@ def test_2_3_malformed_sends_a_frame(either, functions, result):
 
 def test_2_3_no_json_sends_a_frame(either, functions):
     functions["app"] = messages_only(lambda _: Raw(200, "<html>"))
+    check_fault(either, functions)
+
+
+@pytest.mark.parametrize("row", ["raised", "raised_in_python", "timed_out"])
+def test_2_3_what_the_emulator_says_of_an_error_sends_a_frame(either, functions, row):
+    functions["app"] = messages_only(lambda _: Raw(200, EMULATOR[row]))
     check_fault(either, functions)
 
 
