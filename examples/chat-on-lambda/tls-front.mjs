@@ -38,7 +38,8 @@ const server = tls.createServer({
 
 server.on('tlsClientError', () => {}); // somebody who does not trust the certificate
 server.listen(Number(options.port), options.address, () => {
-  console.log(`TLS         https://localhost:${server.address().port} in front of port ${options.to}`);
+  const { port } = server.address();
+  console.log(`TLS         https://localhost:${port} in front of port ${options.to}`);
 });
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => process.exit(0));

@@ -180,9 +180,6 @@ class Functions(Endpoint):
         assert len(events) == 1, events
         return events[0]
 
-    def requests_of(self, name):
-        return [request for request in self.requests if request.path.endswith(f"/{name}/invocations")]
-
     def answer(self, request):
         parts = request.path.split("/")
         if not request.path.startswith(INVOKE) or request.method != "POST":

@@ -135,7 +135,7 @@ def test_1_4_connection_upgrade_and_content_length_are_removed(gateway, function
 
 
 def test_1_4_header_names_keep_the_clients_spelling(gateway, functions):
-    gateway.open(headers=[("X-MiXeD-Header", "1"), ("x-lower", "2"), ("aUtHoRiZaTiOn", "t")]).close()
+    gateway.open(headers=[("X-MiXeD-Header", "1"), ("x-lower", "2"), ("aUtHoRiZaTiOn", "t")])
     headers = functions.wait_one("CONNECT")["headers"]
     assert [headers[name] for name in ("X-MiXeD-Header", "x-lower", "aUtHoRiZaTiOn")] \
         == ["1", "2", "t"]
