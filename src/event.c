@@ -464,18 +464,24 @@ static void write_query(struct buf *out, struct slice query, bool is_whole)
 
 /* ---- events ---- */
 
-/* "25/Sep/2026:00:12:46 +0000"; not by strftime, whose months speak the locale's language. */
-static void write_request_time(struct buf *out, int64_t now_ms)
+/* Not by strftime, whose months speak the locale's language. */
+void event_format_time(int64_t time_ms, char out[EVENT_TIME_BYTES])
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = (time_t)(now_ms / 1000);
-    char text[64];
+    time_t seconds = (time_t)(time_ms / 1000);
     struct tm utc;
 
     gmtime_r(&seconds, &utc);
-    snprintf(text, sizeof(text), "%02d/%s/%04d:%02d:%02d:%02d +0000", utc.tm_mday,
+    snprintf(out, EVENT_TIME_BYTES, "%02d/%s/%04d:%02d:%02d:%02d +0000", utc.tm_mday,
              months[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
+
+static void write_request_time(struct buf *out, int64_t now_ms)
+{
+    char text[EVENT_TIME_BYTES];
+
+    event_format_time(now_ms, text);
     json_str(out, "requestTime", text);
 }
 

@@ -72,6 +72,10 @@ void event_write_message(struct buf *out, const struct event_context *context,
 void event_write_disconnect(struct buf *out, const struct event_context *context,
                             const char *request_id, int code, const char *reason, int64_t now_ms);
 
+/* "25/Sep/2026:00:12:46 +0000", as requestTime and access logs have it. */
+enum { EVENT_TIME_BYTES = 64 };
+void event_format_time(int64_t time_ms, char out[EVENT_TIME_BYTES]);
+
 /* The frames and bodies that a gateway makes itself, byte for byte:
  * {"message": "Forbidden", "connectionId":"...", "requestId":"..."} */
 void event_write_error(struct buf *out, const char *message, const char *connection_id,

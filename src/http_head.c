@@ -56,6 +56,11 @@ static size_t token_len(const char *data, size_t len)
     return n;
 }
 
+bool http_is_token(struct slice s)
+{
+    return s.len > 0 && token_len(s.data, s.len) == s.len;
+}
+
 /* The line at data without its CRLF.  INVALID as soon as a byte is there that no line may have: a
  * control character, a bare CR, a bare LF. */
 static enum status next_line(const char *data, size_t len, struct slice *line, struct error *err)
@@ -282,6 +287,19 @@ long url_decode(struct slice s, bool plus_is_space, char *out)
     }
     out[n] = '\0';
     return (long)n;
+}
+
+void query_decode(struct slice s, struct buf *out)
+{
+    char *at = buf_reserve(out, s.len);
+    long len;
+
+    if (!at || s.len == 0)
+        return;
+    len = url_decode(s, true, at);
+    if (len < 0)
+        memcpy(at, s.data, s.len);
+    buf_commit(out, len < 0 ? s.len : (size_t)len);
 }
 
 bool query_next(struct slice *rest, struct slice *name, struct slice *value)

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "base.h"
+#include "buf.h"
 
 struct slice {
     const char *data;
@@ -51,6 +51,12 @@ char *slice_dup(struct slice s) MUST_USE;
 /* Percent-decodes into out (at least s.len + 1 bytes; NUL-terminated) and returns the length, or -1
  * for a broken escape or %00.  plus_is_space: as in query strings. */
 long url_decode(struct slice s, bool plus_is_space, char *out) MUST_USE;
+
+/* The same for a part of a query, added to out; what cannot be decoded is added as it was sent. */
+void query_decode(struct slice s, struct buf *out);
+
+/* True when it is one (RFC 9110, section 5.6.2): what names of headers are. */
+bool http_is_token(struct slice s);
 
 /* Walks name=value pairs of a raw query: false at the end.  Slices are still encoded. */
 bool query_next(struct slice *rest, struct slice *name, struct slice *value);

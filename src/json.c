@@ -50,7 +50,7 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-static void add_string(struct buf *out, const char *text, size_t len)
+void json_add_string(struct buf *out, const char *text, size_t len)
 {
     size_t at = 0;
 
@@ -84,7 +84,7 @@ static void begin_value(struct buf *out, const char *key)
     if (is_behind_value(out))
         buf_addc(out, ',');
     if (key) {
-        add_string(out, key, strlen(key));
+        json_add_string(out, key, strlen(key));
         buf_addc(out, ':');
     }
 }
@@ -111,7 +111,7 @@ void json_str(struct buf *out, const char *key, const char *value)
 void json_strn(struct buf *out, const char *key, const char *value, size_t len)
 {
     begin_value(out, key);
-    add_string(out, value, len);
+    json_add_string(out, value, len);
 }
 
 void json_int(struct buf *out, const char *key, int64_t value)
@@ -324,11 +324,10 @@ enum status json_get_int(const struct json *object, const char *key, int64_t *ou
 /* ---- a tree back to text ---- */
 
 /* The shortest text that reads back as the same number. */
-static void write_number(struct buf *out, const char *key, double value)
+void json_add_number(struct buf *out, double value)
 {
     char text[32];
 
-    begin_value(out, key);
     if (isinf(value)) { /* "1e999" was read; JSON has no word for it */
         buf_adds(out, value > 0 ? "1e999" : "-1e999");
         return;
@@ -345,29 +344,65 @@ static void write_number(struct buf *out, const char *key, double value)
     buf_adds(out, text);
 }
 
-void json_write(struct buf *out, const char *key, const struct json *json)
+static void add_scalar(struct buf *out, const struct json *json)
+{
+    switch (json_type(json)) {
+    case JSON_BOOL:
+        buf_adds(out, json_is_true(json) ? "true" : "false");
+        break;
+    case JSON_NUMBER:
+        json_add_number(out, json_number(json));
+        break;
+    case JSON_STRING:
+        json_add_string(out, json_text(json), strlen(json_text(json)));
+        break;
+    case JSON_NULL:
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        buf_adds(out, "null");
+        break;
+    }
+}
+
+void json_add(struct buf *out, const struct json *json)
 {
     bool is_object = json_type(json) == JSON_OBJECT;
 
-    switch (json_type(json)) {
-    case JSON_NULL:
-        json_null(out, key);
-        break;
-    case JSON_BOOL:
-        json_bool(out, key, json_is_true(json));
-        break;
-    case JSON_NUMBER:
-        write_number(out, key, json_number(json));
-        break;
-    case JSON_STRING:
-        json_str(out, key, json_text(json));
-        break;
-    case JSON_ARRAY:
-    case JSON_OBJECT:
-        json_open(out, key, is_object ? '{' : '[');
-        for (const struct json *it = json_first(json); it; it = json_next(it))
-            json_write(out, is_object ? json_key(it) : NULL, it);
-        json_close(out, is_object ? '}' : ']');
-        break;
+    if (!is_object && json_type(json) != JSON_ARRAY) {
+        add_scalar(out, json);
+        return;
     }
+    buf_addc(out, is_object ? '{' : '[');
+    for (const struct json *it = json_first(json); it; it = json_next(it))
+        json_write(out, is_object ? json_key(it) : NULL, it);
+    buf_addc(out, is_object ? '}' : ']');
+}
+
+void json_write(struct buf *out, const char *key, const struct json *json)
+{
+    begin_value(out, key);
+    json_add(out, json);
+}
+
+void json_add_java(struct buf *out, const struct json *json)
+{
+    bool is_object = json_type(json) == JSON_OBJECT;
+
+    if (json_type(json) == JSON_STRING) {
+        buf_adds(out, json_text(json));
+        return;
+    }
+    if (!is_object && json_type(json) != JSON_ARRAY) {
+        add_scalar(out, json);
+        return;
+    }
+    buf_addc(out, is_object ? '{' : '[');
+    for (const struct json *it = json_first(json); it; it = json_next(it)) {
+        if (it != json_first(json))
+            buf_adds(out, ", ");
+        if (is_object)
+            buf_addf(out, "%s=", json_key(it));
+        json_add_java(out, it);
+    }
+    buf_addc(out, is_object ? '}' : ']');
 }

@@ -60,6 +60,15 @@ enum status json_opt_int(const struct json *object, const char *key, int64_t *ou
 /* Writes a value back as compact JSON. */
 void json_write(struct buf *out, const char *key, const struct json *json);
 
+/* Inside other text, so without a comma, whatever stands before: a text with its quotes, a value.
+ */
+void json_add_string(struct buf *out, const char *text, size_t len);
+void json_add(struct buf *out, const struct json *json);
+/* A number as json_add writes it: the shortest digits that read back as the same. */
+void json_add_number(struct buf *out, double value);
+/* As Java prints it: [x, y] and {a=1, b=2}, texts without quotes. */
+void json_add_java(struct buf *out, const struct json *json);
+
 /* Finds the member path[0].path[1]... of an object without building a tree, with the outcome that
  * json_parse and json_get would have.  INVALID: json_parse refuses the text.  PLAIN: *value is the
  * member's text, borrowed from `text`: a string's without quotes, or a word or short integer.

@@ -51,6 +51,8 @@ void request_context_init(struct request_context *context);
 bool request_context_get(const struct request_context *context, const char *name, size_t len,
                          struct buf *out);
 
+/* Everything that is set, as a JSON object with objects in it: {"identity":{"sourceIp":...}}. */
+void request_context_json(const struct request_context *context, struct buf *out);
 /* Bare $context, as the templates' language prints a map: {a=1, b=2}. */
 void request_context_write(const struct request_context *context, struct buf *out);
 
@@ -74,7 +76,12 @@ void event_values_done(struct event_values *values); /* frees what was parsed */
  *   route.request.body[.path]      stageVariables.N     context.N     'literal'
  * Header names match in any case; the last of several values counts; multi values come joined with
  * commas. */
-/* INVALID names what is wrong. */
+/* INVALID names what is wrong.  Context names are not looked up: one that is unknown has no value.
+ */
 enum status event_source_check(const char *source, struct error *err) MUST_USE;
 /* Adds the value; false, and nothing added, when there is none.  The source passed the check. */
 bool event_source_get(const char *source, struct event_values *values, struct buf *out);
+
+/* What route.request.querystring.N and .header.N read: the last value; false when there is none. */
+bool event_query_get(const struct event_values *values, struct slice name, struct buf *out);
+bool event_header_get(const struct event_values *values, struct slice name, struct buf *out);
