@@ -16,12 +16,12 @@ SRC = ROOT / "src"
 LAYERS = {
     0: "base buf log embedded",
     1: "base64url crypto event http_head route json json_path config messages metrics loop expiry "
-       "pgarray profile rate_limit authorizer lambda_response request_context mapping selection "
-       "expression template cloudwatch incoming extensions",
+       "pgarray profile rate_limit authorizer lambda_response request_context request_line mapping "
+       "selection expression template cloudwatch incoming extensions frame inflater idempotency",
     2: "pg store migrate auth jwks jwks_source http_client api sigv4 access_log",
     3: "connections delivery follower replay sender",
     4: "backend gateway integration node stateless",
-    5: "listener websocket http lambda",
+    5: "listener rejection websocket http lambda",
     6: "commands serve main",
 }
 
@@ -34,6 +34,7 @@ LIBRARIES = {
     r"openssl/.*": "crypto",
     r"ut(hash|list|array)\.h": "connections",
     r"curl/.*": "http_client",
+    r"zlib\.h": "inflater",
 }
 
 # Everything else in angle brackets has to be part of the C library or Linux.

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cloudwatch.h"
 #include "config.h"
 #include "connections.h"
 #include "delivery.h"
@@ -54,6 +55,7 @@ static void get_metrics(struct http_request *request)
 {
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_write(request->env->metrics, &request->answer);
+    cloudwatch_write(request->env->cloudwatch, &request->answer);
     http_answer(request, 200);
 }
 
