@@ -104,7 +104,7 @@ static enum status url_encode(struct eval *eval, struct slice text, struct buf *
 
 static enum status url_decode_text(struct eval *eval, struct slice text, struct buf *out)
 {
-    char *at = buf_reserve(out, text.len + 1);
+    char *at = buf_reserve(out, text.len);
     long len = 0;
 
     if (!at)
@@ -145,7 +145,7 @@ static bool to_base64url(char *text, size_t len)
     return true;
 }
 
-static enum status decode_base64(struct eval *eval, struct slice text, struct buf *out)
+static enum status base64_decode(struct eval *eval, struct slice text, struct buf *out)
 {
     char *copy = slice_dup(text);
     unsigned char *bytes = NULL;
@@ -198,7 +198,7 @@ static enum status util_base64_decode(struct eval *eval, const struct value *tar
                                       const struct value *args, struct value *out)
 {
     (void)target;
-    return convert(eval, &args[0], decode_base64, out);
+    return convert(eval, &args[0], base64_decode, out);
 }
 
 static enum status util_parse_json(struct eval *eval, const struct value *target,
