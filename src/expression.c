@@ -35,7 +35,7 @@ static bool skip_name(struct parser *p, const char *name)
 
 static enum status parse_path(struct parser *p, struct expression_part *part)
 {
-    struct error problem;
+    struct error problem = {.text = ""};
     size_t len = strlen(p->at);
     enum status st = json_path_compile(p->at, &len, &part->path, &problem);
 

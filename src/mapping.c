@@ -98,7 +98,7 @@ static enum status add_parameter(struct mapping *mapping, const struct json *mem
 enum status mapping_create(const struct json *object, struct mapping **out, struct error *err)
 {
     struct mapping *mapping;
-    struct error problem; /* err may be NULL, and gets a context */
+    struct error problem = {.text = ""}; /* err may be NULL, and gets a context */
 
     if (json_type(object) != JSON_OBJECT)
         return fail(err, INVALID, "request parameters must be an object");

@@ -398,7 +398,7 @@ static enum status compile_body_path(const char *source, const char *rest, struc
 {
     size_t len = strlen(rest);
     size_t used = len;
-    struct error problem;
+    struct error problem = {.text = ""};
     enum status st = json_path_compile(rest, &used, path, &problem);
 
     if (st)

@@ -76,7 +76,7 @@ enum status template_compile_path(struct slice text, struct json_path **out, str
 {
     size_t len = text.len ? text.len - 1 : 0;
     size_t used = len;
-    struct error problem;
+    struct error problem = {.text = ""};
 
     if (text.len == 0 || text.data[0] != '$')
         return fail(err, INVALID, "a path that begins with $ is expected");

@@ -9,6 +9,11 @@
  *   #set( $x = ... )   #if / #elseif / #else / #end   #foreach( $x in ... )   ## and #* *# comments
  *   ${name}  $!name    a reference that has no value is written as it stands ($!: as nothing)
  *
+ * What is missing in $input, $context and $stageVariables is written as nothing, equals "" and is
+ * false; other than that everything but false and what has no value is true, as in Velocity 1.x.
+ * Methods are those of template_method.c.  What is not supported (#macro, #parse, regular
+ * expressions, ...) is refused when it is compiled.
+ *
  * Reference: API Gateway developer guide, "mapping template reference".  Bounded: 300 KB of
  * template, output->limit bytes of output, 100,000 steps of evaluation.
  */
@@ -23,6 +28,8 @@ enum status template_compile(const char *text, size_t len, struct template **out
                              struct error *err) MUST_USE;
 void template_free(struct template *template); /* NULL is allowed */
 
-/* $input is values->body.  LIMIT when the output is full or evaluation takes too many steps. */
+/* $input is values->body.  LIMIT when the output is full or evaluation takes too many steps or 32
+ * MB; INVALID when a value is not what was said to be (parseJson of what is no JSON).  What was
+ * written until then stays in out. */
 enum status template_render(const struct template *template, struct event_values *values,
                             struct buf *out, struct error *err) MUST_USE;

@@ -397,8 +397,8 @@ static enum status eval_list(struct eval *eval, const struct expr *expr, struct 
 
 static enum status eval_range(struct eval *eval, const struct expr *expr, struct value *out)
 {
-    struct value first;
-    struct value last;
+    struct value first = {0};
+    struct value last = {0};
     struct value item;
     enum status st = eval_expr(eval, expr->items, &first);
 
@@ -424,7 +424,7 @@ static enum status eval_map(struct eval *eval, const struct expr *expr, struct v
     for (const struct expr *it = expr->items; it && !st; it = it->next->next) {
         struct value key;
         struct value value;
-        struct slice text;
+        struct slice text = {0};
 
         st = eval_expr(eval, it, &key);
         if (!st)

@@ -137,7 +137,7 @@ static enum status parse_replace_all(struct parser *p, struct step *step)
 static enum status compile_constant_path(struct parser *p, struct step *step)
 {
     const struct expr *arg = step->args;
-    struct error problem;
+    struct error problem = {.text = ""};
 
     if (arg->kind != EXPR_CONSTANT || arg->constant.kind != VALUE_TEXT)
         return OK; /* known when it is rendered */

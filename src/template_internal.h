@@ -253,6 +253,9 @@ struct eval {
     struct error *err;
 };
 
+/* What a step is worth where data is looked at. */
+enum { MEMBERS_PER_STEP = 16, BYTES_PER_STEP = 1024 };
+
 /* LIMIT when too many steps are taken, or when the arena is full. */
 enum status eval_spend(struct eval *eval, size_t steps) MUST_USE;
 enum status eval_alloc(struct eval *eval, size_t size, void **out) MUST_USE;
@@ -286,6 +289,18 @@ enum status list_add(struct eval *eval, struct list *list, const struct value *v
 enum status map_create(struct eval *eval, struct value *out) MUST_USE;
 enum status map_put(struct eval *eval, struct map *map, struct slice key,
                     const struct value *value) MUST_USE;
+
+bool slice_is_same(struct slice a, struct slice b);
+bool value_is_map(const struct value *value); /* of both kinds */
+bool value_is_list(const struct value *value);
+/* How many items a list or map has. */
+enum status value_count(struct eval *eval, const struct value *value, int64_t *count) MUST_USE;
+/* True or false of what can be empty. */
+enum status value_emptiness(struct eval *eval, const struct value *target,
+                            struct value *out) MUST_USE;
+/* Of a map. */
+enum status value_member(struct eval *eval, const struct value *target, struct slice name,
+                         struct value *out) MUST_USE;
 
 /* Walks lists and maps of all kinds; of other values there are none. */
 struct iterator {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES_PER_STEP = 1024, BYTES_PER_JSON_BYTE = 40 };
+enum { BYTES_PER_JSON_BYTE = 40 }; /* of a tree */
 
 /* ---- $util ---- */
 
@@ -205,7 +205,7 @@ static enum status util_parse_json(struct eval *eval, const struct value *target
                                    const struct value *args, struct value *out)
 {
     struct json *tree = NULL;
-    struct error problem;
+    struct error problem = {.text = ""};
     struct slice text;
     enum status st = value_text(eval, &args[0], &text);
 
@@ -231,7 +231,7 @@ static enum status util_parse_json(struct eval *eval, const struct value *target
 static enum status get_path(struct eval *eval, const struct value *arg,
                             const struct json_path **path, struct json_path **owned)
 {
-    struct error problem;
+    struct error problem = {.text = ""};
     struct slice text;
     enum status st;
 
@@ -329,7 +329,9 @@ static enum status input_param(struct eval *eval, const struct value *target,
 
     (void)target;
     if (!st)
-        st = eval_spend(eval, HTTP_MAX_HEADERS / 16);
+        st = eval_spend(eval, HTTP_MAX_HEADERS / MEMBERS_PER_STEP);
+    if (!st && eval->values->head)
+        st = eval_spend(eval, eval->values->head->query.len / BYTES_PER_STEP);
     if (st)
         return st;
     buf_init(&text, eval_room(eval));

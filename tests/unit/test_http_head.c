@@ -326,6 +326,32 @@ static void test_a_query_is_walked_pair_by_pair(void **state)
     assert_false(query_next(&rest, &name, &value));
 }
 
+static void test_what_cannot_be_decoded_stays_as_it_was_sent(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 12);
+    query_decode((struct slice){"a%2Bb+c", 7}, &out);
+    query_decode((struct slice){"%zz+", 4}, &out);
+    query_decode((struct slice){"", 0}, &out);
+    assert_string_equal(buf_str(&out), "a+b c%zz+");
+    query_decode((struct slice){"long", 4}, &out);
+    assert_true(buf_full(&out));
+    assert_string_equal(buf_str(&out), "a+b c%zz+");
+    buf_done(&out);
+}
+
+static void test_names_of_headers_are_tokens(void **state)
+{
+    (void)state;
+    assert_true(http_is_token((struct slice){"X-Amzn_1.~", 10}));
+    assert_false(http_is_token((struct slice){"", 0}));
+    assert_false(http_is_token((struct slice){"a b", 3}));
+    assert_false(http_is_token((struct slice){"a:", 2}));
+    assert_false(http_is_token((struct slice){"a\r\n", 3}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +370,8 @@ int main(void)
         cmocka_unit_test(test_percent_escapes_are_decoded_exactly_once),
         cmocka_unit_test(test_an_escape_that_the_slice_cuts_is_broken),
         cmocka_unit_test(test_a_query_is_walked_pair_by_pair),
+        cmocka_unit_test(test_what_cannot_be_decoded_stays_as_it_was_sent),
+        cmocka_unit_test(test_names_of_headers_are_tokens),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

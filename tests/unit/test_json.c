@@ -533,6 +533,32 @@ static void test_utf8_is_checked_over_the_whole_length(void **state)
     }
 }
 
+static void test_a_value_inside_other_text_gets_no_comma(void **state)
+{
+    static const char text[] = "{\"a\":[1,\"x \\\"y\\\"\",null,true,1.5],\"b\":{}}";
+    struct json *json = NULL;
+    struct buf out;
+
+    (void)state;
+    assert_int_equal(json_parse(text, strlen(text), &json, NULL), OK);
+    buf_init(&out, 1000);
+    buf_adds(&out, "7");
+    json_add(&out, json);
+    json_add(&out, json_at(json_get(json, "a"), 0));
+    json_add_string(&out, "q\"", 2);
+    buf_adds(&out, " ");
+    json_add_number(&out, 0.1);
+    assert_string_equal(buf_str(&out),
+                        "7{\"a\":[1,\"x \\\"y\\\"\",null,true,1.5],\"b\":{}}1\"q\\\"\" 0.1");
+    buf_clear(&out);
+    buf_adds(&out, "7");
+    json_add_java(&out, json);
+    json_add_java(&out, json_at(json_get(json, "a"), 1));
+    assert_string_equal(buf_str(&out), "7{a=[1, x \"y\", null, true, 1.5], b={}}x \"y\"");
+    buf_done(&out);
+    json_free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -558,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_a_member_is_found_without_a_tree),
         cmocka_unit_test(test_a_path_too_long_or_empty_is_for_the_tree),
         cmocka_unit_test(test_utf8_is_checked_over_the_whole_length),
+        cmocka_unit_test(test_a_value_inside_other_text_gets_no_comma),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -482,100 +482,99 @@ static void test_a_list_of_objects_is_made_new(void **state)
 
 /* ---- what is refused ---- */
 
+static const struct {
+    const char *text;
+    const char *what;
+} refused[] = {
+    {"\n#macro(a)#end", "line 2: #macro is not supported"},
+    {"#define($x)#end", "line 1: #define is not supported"},
+    {"#include('x')", "#include is not supported"},
+    {"#parse('x')", "#parse is not supported"},
+    {"#evaluate('x')", "#evaluate is not supported"},
+    {"#stop", "#stop is not supported"},
+    {"a\nb\n#if(true)\n", "line 4: #if of line 3 has no #end"},
+    {"#foreach($x in [1])", "#foreach of line 1 has no #end"},
+    {"#foreach($x in [1])#else#end", "#foreach of line 1 has no #end"},
+    {"#end", "#end has nothing to end"},
+    {"#else", "#else is not inside an #if"},
+    {"#elseif(true)", "#elseif is not inside an #if"},
+    {"#if(true)#else#else#end", "nothing but #end comes behind #else"},
+    {"#if true", "( is expected behind #if"},
+    {"#if()", "a value is expected"},
+    {"#if(true", ") is expected at the end of a condition"},
+    {"#if(1 = 1)#end", ") is expected at the end of a condition"},
+    {"#if(x == 1)#end", "\"x\" is not known here"},
+    {"#if(1 ==)#end", "a value is expected"},
+    {"#set($x = )", "a value is expected"},
+    {"#set(x = 1)", "$ is expected in #set"},
+    {"#set($x 1)", "= is expected in #set"},
+    {"#set($x.y = 1)", "assigning to a part of $x is not supported"},
+    {"#set($context.responseOverride.status = 400)", "$context cannot be assigned to"},
+    {"#set($input = 1)", "$input cannot be assigned to"},
+    {"#set($x = 'a)", "a closing ' is missing"},
+    {"#set($x = \"a\\\"b\")", "a \" inside a text is written twice"},
+    {"#set($x = 123456789012345678901)", "more than 17 digits"},
+    {"#set($x = [1, )", "a value is expected"},
+    {"#set($x = [1 2])", ", or ] is expected"},
+    {"#set($x = [1..2)", "] is expected behind a range"},
+    {"#set($x = {'a' 1})", ": or } is expected"},
+    {"#set($x = {'a': 1, })", "a value is expected"},
+    {"#set($x = (1)", ") is expected"},
+    {"#set($x = -$y)", "a value is expected"},
+    {"#set($x = $)", "the name of a variable is expected behind $"},
+    {"#foreach(x in [1])#end", "$ is expected in #foreach"},
+    {"#foreach($x of [1])#end", "in is expected in #foreach"},
+    {"#break", "#break is not inside a #foreach"},
+    {"#* never ends", "a comment has no *#"},
+    {"#[[ never ends", "#[[ has no ]]#"},
+    {"${x", "} is expected behind ${x"},
+    {"${x y}", "} is expected behind ${x"},
+    {"${x|'none'}", "an alternate value"},
+    {"$x[", "a value is expected"},
+    {"$x[]", "one index between [ and ] is expected"},
+    {"$x.foo()", "the method foo with 0 arguments is not supported"},
+    {"$x.size(1)", "the method size with 1 arguments is not supported"},
+    {"\n\n$x.split(',')", "line 3: the method split"},
+    {"$x.replaceAll('[a-z]', '')", "replaceAll is supported with two plain texts only"},
+    {"$x.replaceAll('\\d', '')", "replaceAll is supported"},
+    {"$x.replaceAll('', 'a')", "replaceAll is supported"},
+    {"$x.replaceAll('a', '$1')", "replaceAll is supported"},
+    {"$x.replaceAll($y, 'a')", "replaceAll is supported"},
+    {"$input", "$input alone is not supported"},
+    {"$input.foo", "the property foo is not supported here"},
+    {"$input.headers('a')", "the method headers with 1 arguments"},
+    {"$input['body']", "$input alone is not supported"},
+    {"$util", "$util alone is not supported"},
+    {"$util.qr(1)", "the method qr with 1 arguments is not supported"},
+    {"$util.escapeJavaScript", "the property escapeJavaScript is not supported here"},
+    {"$util.urlEncode('a', 'b')", "the method urlEncode with 2 arguments"},
+    {"$foreach", "$foreach alone is not supported"},
+    {"$foreach.parent.index", "the property parent is not supported here"},
+    {"$foreach.size()", "$foreach has no methods"},
+    {"$input.json('a')", "a path that begins with $ is expected"},
+    {"$input.json('')", "a path that begins with $ is expected"},
+    {"\n$input.path('$.a[?(@.b)]')", "line 2: path \"$.a[?(@.b)]\": an index, a quoted name or * "
+                                     "is expected at byte 4"},
+    {"$input.path('$..a')", "a member's name is expected at byte 2"},
+    {"$input.path('$.a b')", ".name or [index] is expected at byte 3"},
+    {"#set($x = \"a\n$input.foo\")", "line 2: the property foo"},
+    {"#set($x = \"#break\")", "#break is not inside a #foreach"},
+};
+
 static void test_what_is_not_supported_is_refused_with_its_line(void **state)
 {
-    static const struct {
-        const char *text;
-        const char *what;
-    } cases[] = {
-        {"\n#macro(a)#end", "line 2: #macro is not supported"},
-        {"#define($x)#end", "line 1: #define is not supported"},
-        {"#include('x')", "#include is not supported"},
-        {"#parse('x')", "#parse is not supported"},
-        {"#evaluate('x')", "#evaluate is not supported"},
-        {"#stop", "#stop is not supported"},
-        {"a\nb\n#if(true)\n", "line 4: #if of line 3 has no #end"},
-        {"#foreach($x in [1])", "#foreach of line 1 has no #end"},
-        {"#foreach($x in [1])#else#end", "#foreach of line 1 has no #end"},
-        {"#end", "#end has nothing to end"},
-        {"#else", "#else is not inside an #if"},
-        {"#elseif(true)", "#elseif is not inside an #if"},
-        {"#if(true)#else#else#end", "nothing but #end comes behind #else"},
-        {"#if true", "( is expected behind #if"},
-        {"#if()", "a value is expected"},
-        {"#if(true", ") is expected at the end of a condition"},
-        {"#if(1 = 1)#end", ") is expected at the end of a condition"},
-        {"#if(x == 1)#end", "\"x\" is not known here"},
-        {"#if(1 ==)#end", "a value is expected"},
-        {"#set($x = )", "a value is expected"},
-        {"#set(x = 1)", "$ is expected in #set"},
-        {"#set($x 1)", "= is expected in #set"},
-        {"#set($x.y = 1)", "assigning to a part of $x is not supported"},
-        {"#set($context.responseOverride.status = 400)", "$context cannot be assigned to"},
-        {"#set($input = 1)", "$input cannot be assigned to"},
-        {"#set($x = 'a)", "a closing ' is missing"},
-        {"#set($x = \"a\\\"b\")", "a \" inside a text is written twice"},
-        {"#set($x = 123456789012345678901)", "more than 17 digits"},
-        {"#set($x = [1, )", "a value is expected"},
-        {"#set($x = [1 2])", ", or ] is expected"},
-        {"#set($x = [1..2)", "] is expected behind a range"},
-        {"#set($x = {'a' 1})", ": or } is expected"},
-        {"#set($x = {'a': 1, })", "a value is expected"},
-        {"#set($x = (1)", ") is expected"},
-        {"#set($x = -$y)", "a value is expected"},
-        {"#set($x = $)", "the name of a variable is expected behind $"},
-        {"#foreach(x in [1])#end", "$ is expected in #foreach"},
-        {"#foreach($x of [1])#end", "in is expected in #foreach"},
-        {"#break", "#break is not inside a #foreach"},
-        {"#* never ends", "a comment has no *#"},
-        {"#[[ never ends", "#[[ has no ]]#"},
-        {"${x", "} is expected behind ${x"},
-        {"${x y}", "} is expected behind ${x"},
-        {"${x|'none'}", "an alternate value"},
-        {"$x[", "a value is expected"},
-        {"$x[]", "one index between [ and ] is expected"},
-        {"$x.foo()", "the method foo with 0 arguments is not supported"},
-        {"$x.size(1)", "the method size with 1 arguments is not supported"},
-        {"\n\n$x.split(',')", "line 3: the method split"},
-        {"$x.replaceAll('[a-z]', '')", "replaceAll is supported with two plain texts only"},
-        {"$x.replaceAll('\\d', '')", "replaceAll is supported"},
-        {"$x.replaceAll('', 'a')", "replaceAll is supported"},
-        {"$x.replaceAll('a', '$1')", "replaceAll is supported"},
-        {"$x.replaceAll($y, 'a')", "replaceAll is supported"},
-        {"$input", "$input alone is not supported"},
-        {"$input.foo", "the property foo is not supported here"},
-        {"$input.headers('a')", "the method headers with 1 arguments"},
-        {"$input['body']", "$input alone is not supported"},
-        {"$util", "$util alone is not supported"},
-        {"$util.qr(1)", "the method qr with 1 arguments is not supported"},
-        {"$util.escapeJavaScript", "the property escapeJavaScript is not supported here"},
-        {"$util.urlEncode('a', 'b')", "the method urlEncode with 2 arguments"},
-        {"$foreach", "$foreach alone is not supported"},
-        {"$foreach.parent.index", "the property parent is not supported here"},
-        {"$foreach.size()", "$foreach has no methods"},
-        {"$input.json('a')", "a path that begins with $ is expected"},
-        {"$input.json('')", "a path that begins with $ is expected"},
-        {"\n$input.path('$.a[?(@.b)]')",
-         "line 2: path \"$.a[?(@.b)]\": an index, a quoted name or * "
-         "is expected at byte 4"},
-        {"$input.path('$..a')", "a member's name is expected at byte 2"},
-        {"$input.path('$.a b')", ".name or [index] is expected at byte 3"},
-        {"#set($x = \"a\n$input.foo\")", "line 2: the property foo"},
-        {"#set($x = \"#break\")", "#break is not inside a #foreach"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         struct template *template = NULL;
         struct error err = {.text = ""};
 
-        if (template_compile(cases[i].text, strlen(cases[i].text), &template, &err) != INVALID)
-            fail_msg("taken: %s", cases[i].text);
-        if (!strstr(err.text, cases[i].what))
-            fail_msg("%s: %s", cases[i].text, err.text);
+        if (template_compile(refused[i].text, strlen(refused[i].text), &template, &err) != INVALID)
+            fail_msg("taken: %s", refused[i].text);
+        if (!strstr(err.text, refused[i].what))
+            fail_msg("%s: %s", refused[i].text, err.text);
         assert_null(template);
-        assert_int_equal(template_compile(cases[i].text, strlen(cases[i].text), &template, NULL),
-                         INVALID);
+        assert_int_equal(
+            template_compile(refused[i].text, strlen(refused[i].text), &template, NULL), INVALID);
     }
     template_free(NULL);
 }
