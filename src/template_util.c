@@ -104,7 +104,7 @@ static enum status url_encode(struct eval *eval, struct slice text, struct buf *
 
 static enum status url_decode_text(struct eval *eval, struct slice text, struct buf *out)
 {
-    char *at = buf_reserve(out, text.len);
+    char *at = buf_reserve(out, text.len + 1); /* url_decode ends in NUL */
     long len = 0;
 
     if (!at)
@@ -116,52 +116,21 @@ static enum status url_decode_text(struct eval *eval, struct slice text, struct 
     return OK;
 }
 
-static enum status base64_encode(struct eval *eval, struct slice text, struct buf *out)
+static enum status encode_base64(struct eval *eval, struct slice text, struct buf *out)
 {
     (void)eval;
-    base64url_add(out, text.data, text.len);
-    for (size_t i = 0; i < out->len; i++) {
-        if (out->data[i] == '-')
-            out->data[i] = '+';
-        else if (out->data[i] == '_')
-            out->data[i] = '/';
-    }
-    while (out->len % 4 != 0 && !buf_full(out))
-        buf_addc(out, '=');
+    base64_add(out, text.data, text.len);
     return OK;
 }
 
-/* The same in the other alphabet, without padding; false when it has a character of that one. */
-static bool to_base64url(char *text, size_t len)
+static enum status decode_base64(struct eval *eval, struct slice text, struct buf *out)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '-' || text[i] == '_')
-            return false;
-        if (text[i] == '+')
-            text[i] = '-';
-        else if (text[i] == '/')
-            text[i] = '_';
-    }
-    return true;
-}
+    size_t len;
+    unsigned char *bytes = base64_decode(text.data, text.len, &len);
 
-static enum status base64_decode(struct eval *eval, struct slice text, struct buf *out)
-{
-    char *copy = slice_dup(text);
-    unsigned char *bytes = NULL;
-    size_t len = text.len;
-    size_t decoded;
-
-    if (len % 4 == 0) {
-        for (int i = 0; i < 2 && len > 0 && text.data[len - 1] == '='; i++)
-            len--;
-    }
-    if (to_base64url(copy, len))
-        bytes = base64url_decode(copy, len, &decoded);
-    free(copy);
     if (!bytes)
         return eval_fail(eval, INVALID, "base64Decode: this is not base64");
-    buf_add(out, bytes, decoded);
+    buf_add(out, bytes, len);
     free(bytes);
     return OK;
 }
@@ -191,14 +160,14 @@ static enum status util_base64_encode(struct eval *eval, const struct value *tar
                                       const struct value *args, struct value *out)
 {
     (void)target;
-    return convert(eval, &args[0], base64_encode, out);
+    return convert(eval, &args[0], encode_base64, out);
 }
 
 static enum status util_base64_decode(struct eval *eval, const struct value *target,
                                       const struct value *args, struct value *out)
 {
     (void)target;
-    return convert(eval, &args[0], base64_decode, out);
+    return convert(eval, &args[0], decode_base64, out);
 }
 
 static enum status util_parse_json(struct eval *eval, const struct value *target,
