@@ -73,8 +73,9 @@ example() {
 profile() {
     local name=$1
     shift
-    /usr/bin/python3 "$scripts/terraform_readmes.py" --variables variables.tf "examples/$name/terraform.tfvars"
-    run_tests -test-directory="examples/$name" -var-file="examples/$name/terraform.tfvars"
+    /usr/bin/python3 "$scripts/terraform_readmes.py" --variables variables.tf \
+        "examples/$name/terraform.tfvars" &&
+        run_tests -test-directory="examples/$name" -var-file="examples/$name/terraform.tfvars"
 }
 
 scripts=$PWD/scripts
