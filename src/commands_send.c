@@ -18,6 +18,7 @@
 #include "json.h"
 #include "messages.h"
 #include "pgarray.h"
+#include "sigv4.h"
 
 enum { POST_TIMEOUT_MS = 5000, URL_BYTES = 4096, ANSWER_BYTES = 65536 };
 
@@ -133,6 +134,46 @@ static void add_encoded(struct buf *out, const char *text)
     }
 }
 
+/* What a server with a key wants to see. */
+struct signed_lines {
+    char authorization[SIGV4_AUTHORIZATION_BYTES + 16];
+    char date[SIGV4_DATE_BYTES + 16];
+    const char *lines[3];
+};
+
+static bool sign(const struct config *config, const char *url, const char *text,
+                 struct signed_lines *out)
+{
+    const char *authority = strstr(url, "://") + 3;
+    const char *path = strchr(authority, '/');
+    char *host = mem_strndup(authority, (size_t)(path - authority));
+    struct sigv4_header header = {"Host", host};
+    struct sigv4_request request = {
+        .method = "POST",
+        .path = path,
+        .headers = &header,
+        .header_count = 1,
+        .body = text,
+        .body_len = strlen(text),
+    };
+    struct sigv4_credentials credentials = {config->management_access_key_id,
+                                            config->management_secret_access_key, NULL};
+    struct sigv4_signature signature;
+    bool is_signed = sigv4_sign(&request, &credentials, "us-east-1", "execute-api",
+                                clock_unix_ms() / 1000, &signature) == OK;
+
+    free(host);
+    if (!is_signed)
+        return false;
+    snprintf(out->authorization, sizeof(out->authorization), "Authorization: %s",
+             signature.authorization);
+    snprintf(out->date, sizeof(out->date), "X-Amz-Date: %s", signature.date);
+    out->lines[0] = out->authorization;
+    out->lines[1] = out->date;
+    out->lines[2] = NULL;
+    return true;
+}
+
 /* False when no server answers there, or none that can say. */
 static bool post(const struct config *config, const char *id, const char *text, long *http_status)
 {
@@ -140,6 +181,7 @@ static bool post(const struct config *config, const char *id, const char *text, 
                                           .content_type = "text/plain",
                                           .timeout_ms = POST_TIMEOUT_MS,
                                           .is_local = true};
+    struct signed_lines lines;
     struct buf url, answer;
     bool is_answered = false;
 
@@ -148,6 +190,9 @@ static bool post(const struct config *config, const char *id, const char *text, 
     write_admin_url(config, "/@connections/", &url);
     add_encoded(&url, id);
     request.url = buf_str(&url);
+    if (*config->management_access_key_id && !buf_full(&url) &&
+        sign(config, request.url, text, &lines))
+        request.headers = lines.lines;
     if (!buf_full(&url) && http_client_setup(NULL) == OK) {
         is_answered = http_client_request(&request, &answer, http_status, NULL) == OK;
         http_client_done();

@@ -49,7 +49,7 @@ struct http_env {
     struct store *store; /* NULL: there is no database; only the connections here can be reached */
     struct connections *connections;
     struct follower *follower; /* NULL without a database */
-    struct gateway *gateway;
+    struct gateway *gateway;   /* is told of what was sent to a connection; or NULL */
     struct metrics *metrics;
     /* NULL: nobody wants to know. */
     void (*on_management)(void *ctx, const struct http_management_record *record);

@@ -89,18 +89,21 @@ static void set_options(CURL *curl, const struct http_client_request *request, s
 }
 
 /* The list is the caller's to free after the request. */
-static struct curl_slist *set_body(CURL *curl, const struct http_client_request *request)
+static struct curl_slist *set_headers_and_body(CURL *curl,
+                                               const struct http_client_request *request)
 {
+    struct curl_slist *headers = NULL;
     char header[HEADER_BYTES];
-    struct curl_slist *headers;
 
-    if (!request->body)
-        return NULL;
-    snprintf(header, sizeof(header), "Content-Type: %s",
-             request->content_type ? request->content_type : "application/json");
-    headers = curl_slist_append(NULL, header);
+    for (size_t i = 0; request->headers && request->headers[i]; i++)
+        headers = curl_slist_append(headers, request->headers[i]);
+    if (request->body) {
+        snprintf(header, sizeof(header), "Content-Type: %s",
+                 request->content_type ? request->content_type : "application/json");
+        headers = curl_slist_append(headers, header);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
+    }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
     return headers;
 }
 
@@ -115,7 +118,7 @@ enum status http_client_request(const struct http_client_request *request, struc
     if (!curl)
         return fail(err, INTERNAL, "libcurl did not start");
     set_options(curl, request, answer);
-    headers = set_body(curl, request);
+    headers = set_headers_and_body(curl, request);
     rc = curl_easy_perform(curl);
     if (buf_full(answer))
         st = fail(err, LIMIT, "%s: the answer is larger than %zu bytes", request->url,

@@ -16,8 +16,9 @@ void http_client_done(void);
 
 struct http_client_request {
     const char *url;
-    const char *body;         /* NULL: GET; else POST */
-    const char *content_type; /* of the body; NULL: application/json */
+    const char *body;           /* NULL: GET; else POST */
+    const char *content_type;   /* of the body; NULL: application/json */
+    const char *const *headers; /* further lines, "Name: value", with a NULL behind; NULL: none */
     int64_t timeout_ms;
     bool is_local;                   /* http only, and past any proxy: our own admin port */
     const atomic_bool *is_cancelled; /* NULL: it never is; looked at once a second */

@@ -31,35 +31,35 @@ struct idempotency;
 struct http_request {
     struct http *http;
     const struct http_env *env;
-    enum http_port port;
     void *connection; /* libmicrohttpd's; NULL once it is gone */
     char *method;
     char *path; /* as sent: still percent-encoded */
-    char source_ip[HTTP_ADDRESS_BYTES];
-    bool is_loopback; /* the peer is this machine */
     int64_t started_ms;
-    struct buf body;                 /* full: it was larger than http_body_limit */
-    char id[CONNECTION_ID_BYTES];    /* of @connections/{id} */
-    unsigned int allowed;            /* management_allow, as management_allow_parse has it */
+    struct buf body;                 /* full: it was larger than management_body_limit */
     struct idempotency *idempotency; /* used where there is no database */
     char *idempotency_key;           /* of @send, or NULL */
+    enum http_port port;
+    unsigned int allowed;         /* management_allow, as management_allow_parse has it */
+    char id[CONNECTION_ID_BYTES]; /* of @connections/{id} */
+    char source_ip[HTTP_ADDRESS_BYTES];
+    bool is_loopback; /* the peer is this machine */
+    bool is_signed;   /* with the key of the settings */
 
     /* the answer; status 0: there is none yet */
+    bool is_management; /* @connections, @send: carries request ids */
     int status;
     struct buf answer;
-    const char *content_type; /* static texts, all three */
+    const char *content_type; /* static texts, all four */
     const char *error_type;   /* x-amzn-ErrorType, or NULL */
     const char *allow;        /* of a 405, or NULL */
-    bool is_management;       /* @connections, @send: carries request ids */
     const char *route_key;    /* of http_management_record; NULL: none is made */
-    bool is_signed;           /* with the key of the settings */
 
     /* http.c's */
     void (*on_rows)(struct http_request *request, const struct rows *rows);
-    bool is_suspended;
-    bool is_waiting; /* for the database */
     size_t received; /* bytes of body, those that were not kept included */
     struct http_request *prev, *next;
+    bool is_suspended;
+    bool is_waiting; /* for the database */
 };
 
 /* The decoded value of a query parameter, yours to free, or NULL. */

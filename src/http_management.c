@@ -295,7 +295,8 @@ static void post_here(struct http_request *request, struct connection *connectio
         http_answer_error(request, 429, "LimitExceededException",
                           "The client does not read fast enough");
     } else {
-        gateway_touch(request->env->gateway, connection);
+        if (request->env->gateway)
+            gateway_touch(request->env->gateway, connection);
         http_answer(request, 200);
     }
     buf_done(&text);

@@ -145,7 +145,7 @@ static int compare_pairs(const void *a, const void *b)
 static bool add_query(struct buf *out, const char *query, bool is_presigned)
 {
     struct slice rest = slice_of(query);
-    char *pairs[MAX_PAIRS];
+    char *pairs[MAX_PAIRS] = {NULL};
     struct slice name, value;
     size_t count = 0;
 
@@ -303,7 +303,7 @@ static int compare_names(const void *a, const void *b)
 /* "host;x-amz-date": each name once, in lower case and in order. */
 static void list_names(const struct sigv4_request *request, struct buf *out)
 {
-    char *names[MAX_NAMES];
+    char *names[MAX_NAMES] = {NULL};
     size_t count = 0;
 
     for (size_t i = 0; i < request->header_count && count < MAX_NAMES; i++) {

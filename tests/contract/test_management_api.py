@@ -756,3 +756,15 @@ def test_javascript_forbidden_and_limit_exceeded_come_out_typed(start_server, da
     assert limited["error"]["status"] == 429
     with pytest.raises(Gone):
         client.recv()
+
+
+# ---- our own commands ----
+
+def test_the_command_signs_what_it_posts(start_server, database):
+    server = start_server(database, **SETTINGS)
+    client = server.connect()
+    posts = server.metrics()["switchboard_posts_total"]
+    done = server.command("send", client.id, "hello")
+    assert done.returncode == 0, done.stderr
+    assert client.recv() == "hello"
+    assert server.metrics()["switchboard_posts_total"] == posts + 1  # and not through the log
