@@ -72,7 +72,7 @@ select set_eq(
     array['cleanup_connections', 'cleanup_nodes', 'deregister_connections', 'follow_messages',
           'handle_error', 'handle_message', 'heartbeat_node', 'leave_node', 'list_connections',
           'maintain_partitions', 'profile_settings', 'read_topics', 'register_connections', 'register_node', 'relay_deliveries',
-          'restore_connections', 'route_table', 'sequence_messages', 'touch_connections'],
+          'restore_connections', 'route_table', 'send_request', 'sequence_messages', 'touch_connections'],
     'what only the service may execute');
 select is(has_schema_privilege('switchboard_service', profile, 'usage'), false,
     profile || ': a profile is reached through the service only')
