@@ -603,7 +603,8 @@ static void run_http(struct call *call, const struct integration_event *event)
         event_each_header(event->context, event->head, integrations->env.server_port,
                           on_client_header, &out);
     add_gateway_headers(&out, integrations, event, trace);
-    mapping_apply(integration->request_parameters, &values, on_parameter, &out);
+    if (integration->request_parameters)
+        mapping_apply(integration->request_parameters, &values, on_parameter, &out);
     if (integration->type == API_HTTP) {
         if (call->wants_answer)
             call->kept = keep(&context, event);
