@@ -46,10 +46,12 @@ static void fill_event(const struct handshake *handshake, const struct http_head
 
 static void accept(struct handshake *handshake, const struct http_head *head)
 {
-    if (handshake->gateway->env.backend)
+    if (handshake->gateway->env.backend) {
         handshake_register(handshake, head);
-    else
-        handshake_finish(handshake, 200, NULL);
+        return;
+    }
+    connection_release(handshake->connection); /* nobody greets it */
+    handshake_finish(handshake, 200, NULL);
 }
 
 static void take_answer(struct handshake *handshake, const struct integration_result *result)
