@@ -46,10 +46,13 @@ declare
         'to_user(text, jsonb)'];
     -- The service: what the program calls, beside the above.
     for_service constant text[] := array[
+        'claim_messages(text, integer, bigint)',
         'cleanup_connections(integer, integer)',
         'cleanup_nodes(integer)',
         'deregister_connections(text[], text[], integer[], text[], text[])',
+        'finish_messages(text, bigint[], text[])',
         'follow_messages(bigint, timestamptz, integer)',
+        'forget_connections(text[], integer, text)',
         'handle_error(text[], text, text, text, text, text, text, text, bigint, text, jsonb, text, text)',
         'handle_message(text[], text, text, text, text, text, text, text, bigint, text, jsonb)',
         'heartbeat_node(text, text, text, bigint)',
@@ -57,14 +60,17 @@ declare
         'list_connections(integer, text)',
         'maintain_partitions(integer, integer)',
         'profile_settings(text[])',
+        'read_resume(text, jsonb, integer, text, bigint)',
         'read_topics(text, jsonb, bigint, bigint, integer)',
         'register_connections(text[], text, text, bigint, jsonb)',
         'register_node(text, text, text, bigint)',
         'relay_deliveries(text, text[], text[], text[], text[])',
+        'release_messages(text, bigint[], text[])',
         'restore_connections(text, text, bigint, jsonb)',
         'route_table(text[])',
         'send_request(jsonb, jsonb, text)',
         'sequence_messages(integer)',
+        'take_message_tokens(text, text, real[], real[])',
         'touch_connections(text[], bigint[])',
         'touch_connections(text[], bigint[], bigint)'];
     grantee text;

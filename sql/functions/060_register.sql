@@ -81,6 +81,11 @@ begin
         select 'subscribe', i.connection_id, 'user:' || i.user_id
           from inserted as i
          where i.user_id is not null
+         union all
+        -- No node knows since when this one gets what is for all: the log says it.
+        select 'subscribe', i.connection_id, '*'
+          from inserted as i
+         where insert_connections.node_id is null
         returning 1
     )
     select (g.position - 1)::integer, 'accept', null::text,

@@ -162,6 +162,7 @@ begin
                          from switchboard.websocket_connections as c
                         where c.node_id = n.node_id
                           and c.is_active);
+    perform switchboard.forget_claims(cleanup_connections.batch);
     perform switchboard.forget_rate_limits(cleanup_connections.batch);
     perform switchboard.forget_rooms(cleanup_connections.batch);
     deleted := deleted + switchboard.forget_idempotency_keys(cleanup_connections.batch);

@@ -69,10 +69,11 @@ select set_eq(
         where p.pronamespace = 'switchboard'::regnamespace
           and has_function_privilege('switchboard_service', p.oid, 'execute')
           and not has_function_privilege('switchboard_app', p.oid, 'execute') $$,
-    array['cleanup_connections', 'cleanup_nodes', 'deregister_connections', 'follow_messages',
-          'handle_error', 'handle_message', 'heartbeat_node', 'leave_node', 'list_connections',
-          'maintain_partitions', 'profile_settings', 'read_topics', 'register_connections', 'register_node', 'relay_deliveries',
-          'restore_connections', 'route_table', 'send_request', 'sequence_messages', 'touch_connections'],
+    array['claim_messages', 'cleanup_connections', 'cleanup_nodes', 'deregister_connections', 'finish_messages',
+          'follow_messages', 'forget_connections', 'handle_error', 'handle_message', 'heartbeat_node', 'leave_node', 'list_connections',
+          'maintain_partitions', 'profile_settings', 'read_resume', 'read_topics', 'register_connections', 'register_node',
+          'relay_deliveries', 'release_messages', 'restore_connections', 'route_table', 'send_request', 'sequence_messages',
+          'take_message_tokens', 'touch_connections'],
     'what only the service may execute');
 select is(has_schema_privilege('switchboard_service', profile, 'usage'), false,
     profile || ': a profile is reached through the service only')

@@ -3,7 +3,7 @@
 -- a copy of their queries would prove nothing.  In a transaction of its own, on tables with content.
 begin;
 \ir lib/helpers.sql
-select plan(42);
+select plan(55);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
@@ -75,7 +75,7 @@ create function pg_temp.rows_scanned() returns bigint language sql as $$
       from pg_class as c
      where c.relnamespace = 'switchboard'::regnamespace
        and c.relkind = 'r'
-       and c.relname ~ '^websocket_(connections|subscriptions|outbox|messages)';
+       and c.relname ~ '^websocket_(connections|subscriptions|outbox|messages|claims)';
 $$;
 create function pg_temp.index_scans(index regclass) returns bigint language sql as $$
     select pg_stat_get_xact_numscans(index);
@@ -130,5 +130,31 @@ select ok(pg_temp.rows_scanned() - :before <= 10, 'the sequencer looks at the ro
 select pg_temp.rows_scanned() as before \gset
 select count(*) from switchboard.follow_messages(:seq - 5, :'at', 10);
 select ok(pg_temp.rows_scanned() - :before <= 10, 'so does the follower');
+
+-- ---- connections that no node holds ----
+select switchboard.claim_messages('plans', 100, 60000) from generate_series(1, 3);
+select is((select count(*) from switchboard.websocket_outbox), 0::bigint, 'what is published is in the log before anybody claims');
+insert into switchboard.websocket_connections (connection_id, connection_type, user_id, expires_at)
+select 'w' || n, 'aws', 'w' || n, now() + interval '1 h' from generate_series(1, 2000) as n;
+insert into switchboard.websocket_subscriptions (topic, connection_id)
+select 'w', 'w' || n from generate_series(1, 2000) as n;
+select switchboard.publish('w', to_jsonb(n)) from generate_series(1, 1000) as n;
+select switchboard.sequence_messages(1000);
+select pg_temp.rows_scanned() as before, pg_temp.index_scans('switchboard.websocket_subscriptions_pkey') as scans,
+       next_seq as seq from switchboard.websocket_remote_state \gset
+select is((select count(*) from switchboard.claim_messages('plans', 100, 60000)), 100::bigint, 'some are claimed');
+select is(pg_temp.rows_scanned() - :before, 0::bigint, 'no table is scanned');
+select is((select count(*) from switchboard.websocket_claims), 2000::bigint, 'of one message');
+select is((select next_seq - :seq from switchboard.websocket_remote_state), 1::bigint, 'and the log is read no further');
+select ok(pg_temp.index_scans('switchboard.websocket_subscriptions_pkey') - :scans <= 4, 'nor are receivers of the others looked for');
+select is(pg_temp.scans(query), 0::bigint, 'no table is scanned by ' || substring(query from 'switchboard\.\w+'))
+  from unnest(array[
+      $$ select * from switchboard.claim_messages('others', 100, 60000) $$,
+      $$ select switchboard.finish_messages('plans', array[1, 2, 3]) $$,
+      $$ select switchboard.finish_messages('plans', array[1, 2, 3], '{w1,w2,w3}') $$,
+      $$ select switchboard.release_messages('plans', array[1, 2, 3], '{w1,w2,w3}') $$,
+      $$ select switchboard.forget_connections('{w1,w2,w3}') $$,
+      $$ select * from switchboard.read_resume('w7', '{"w": 1}', 10, 'plans', 60000) $$,
+      $$ select switchboard.take_message_tokens('w8', 'x', '{1,1,1}', '{1,1,1}') $$]) as query;
 select * from finish();
 rollback;
