@@ -175,6 +175,7 @@ CREATE TABLE switchboard.websocket_connections (
     disconnected_at timestamp with time zone,
     disconnect_code integer,
     disconnect_reason text,
+    wants_seq boolean DEFAULT false NOT NULL,
     CONSTRAINT websocket_connections_type_check CHECK ((connection_type = ANY (ARRAY['aws'::text, 'local'::text])))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05');
@@ -184,6 +185,12 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05');
 --
 
 COMMENT ON TABLE switchboard.websocket_connections IS 'Every WebSocket connection, the closed ones too until the cleanup deletes them.  No index on last_activity_at: touching must stay a HOT update.';
+
+--
+-- Name: COLUMN websocket_connections.wants_seq; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_connections.wants_seq IS 'Only where no node holds the socket: the client has asked for seq in what it is sent, see read_resume().';
 
 --
 -- Name: websocket_nodes; Type: TABLE; Schema: switchboard; Owner: -
@@ -238,6 +245,23 @@ CREATE VIEW switchboard.live_connections AS
 COMMENT ON VIEW switchboard.live_connections IS 'Who is connected: active, not expired, and held by a node whose lease is valid (or by API Gateway).';
 
 --
+-- Name: remote_connections; Type: VIEW; Schema: switchboard; Owner: -
+--
+
+CREATE VIEW switchboard.remote_connections AS
+ SELECT c.connection_id,
+    c.api_gateway_endpoint,
+    c.wants_seq
+   FROM switchboard.websocket_connections c
+  WHERE ((c.node_id IS NULL) AND (c.is_active OR ((c.disconnect_reason = 'Email verified'::text) AND (c.expires_at > statement_timestamp()))));
+
+--
+-- Name: VIEW remote_connections; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON VIEW switchboard.remote_connections IS 'Connections that no node holds and that can be sent to.';
+
+--
 -- Name: schema_migrations; Type: TABLE; Schema: switchboard; Owner: -
 --
 
@@ -253,6 +277,39 @@ CREATE TABLE switchboard.schema_migrations (
 --
 
 COMMENT ON TABLE switchboard.schema_migrations IS 'What the migrator has applied: a file name, its number (null: a repeatable file) and its SHA-256.';
+
+--
+-- Name: websocket_claims; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_claims (
+    seq bigint NOT NULL,
+    connection_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    claimer text,
+    claimed_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT websocket_claims_claimer_check CHECK (((claimer IS NULL) = (claimed_until IS NULL)))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='10000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='10000', autovacuum_vacuum_cost_delay='0');
+
+--
+-- Name: TABLE websocket_claims; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_claims IS 'What the log still has to bring to connections without a node, a row for each of its receivers.  Who delivers it holds a claim with a deadline; claimer null: nobody does.';
+
+--
+-- Name: COLUMN websocket_claims.created_at; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_claims.created_at IS 'Of the row of the log: finds it in its partition, and never goes back while seq goes on.';
+
+--
+-- Name: COLUMN websocket_claims.attempts; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON COLUMN switchboard.websocket_claims.attempts IS 'Claims so far that were not given back; after too many of them nobody tries again.';
 
 --
 -- Name: websocket_idempotency; Type: TABLE; Schema: switchboard; Owner: -
@@ -391,6 +448,24 @@ COMMENT ON TABLE switchboard.websocket_rate_limits IS 'Token buckets for modes t
 COMMENT ON COLUMN switchboard.websocket_rate_limits.full_at IS 'When the bucket will be full again.  Past: the row means nothing and may go.';
 
 --
+-- Name: websocket_remote_state; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_remote_state (
+    id boolean DEFAULT true NOT NULL,
+    next_seq bigint NOT NULL,
+    next_at timestamp with time zone NOT NULL,
+    CONSTRAINT websocket_remote_state_one_row_check CHECK (id)
+)
+WITH (fillfactor='10', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='200');
+
+--
+-- Name: TABLE websocket_remote_state; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_remote_state IS 'One row: the first seq of the log that claim_messages() has not looked at, and a time that no later row is before.';
+
+--
 -- Name: websocket_rooms; Type: TABLE; Schema: switchboard; Owner: -
 --
 
@@ -435,6 +510,13 @@ COMMENT ON TABLE switchboard.websocket_subscriptions IS 'Which connection wants 
 
 ALTER TABLE ONLY switchboard.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
+
+--
+-- Name: websocket_claims websocket_claims_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
+--
+
+ALTER TABLE ONLY switchboard.websocket_claims
+    ADD CONSTRAINT websocket_claims_pkey PRIMARY KEY (seq, connection_id);
 
 --
 -- Name: websocket_connections websocket_connections_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
@@ -486,6 +568,13 @@ ALTER TABLE ONLY switchboard.websocket_rate_limits
     ADD CONSTRAINT websocket_rate_limits_pkey PRIMARY KEY (key);
 
 --
+-- Name: websocket_remote_state websocket_remote_state_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
+--
+
+ALTER TABLE ONLY switchboard.websocket_remote_state
+    ADD CONSTRAINT websocket_remote_state_pkey PRIMARY KEY (id);
+
+--
 -- Name: websocket_rooms websocket_rooms_pkey; Type: CONSTRAINT; Schema: switchboard; Owner: -
 --
 
@@ -498,6 +587,24 @@ ALTER TABLE ONLY switchboard.websocket_rooms
 
 ALTER TABLE ONLY switchboard.websocket_subscriptions
     ADD CONSTRAINT websocket_subscriptions_pkey PRIMARY KEY (topic, connection_id);
+
+--
+-- Name: websocket_claims_connection_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_claims_connection_idx ON switchboard.websocket_claims USING btree (connection_id);
+
+--
+-- Name: websocket_claims_free_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_claims_free_idx ON switchboard.websocket_claims USING btree (created_at, seq, connection_id) WHERE (claimer IS NULL);
+
+--
+-- Name: websocket_claims_until_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_claims_until_idx ON switchboard.websocket_claims USING btree (claimed_until) WHERE (claimer IS NOT NULL);
 
 --
 -- Name: websocket_connections_disconnected_idx; Type: INDEX; Schema: switchboard; Owner: -
@@ -524,10 +631,22 @@ CREATE INDEX websocket_connections_node_idx ON switchboard.websocket_connections
 CREATE INDEX websocket_connections_user_idx ON switchboard.websocket_connections USING btree (user_id) WHERE (is_active AND (user_id IS NOT NULL));
 
 --
+-- Name: websocket_connections_verified_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_connections_verified_idx ON switchboard.websocket_connections USING btree (expires_at) WHERE ((NOT is_active) AND (node_id IS NULL) AND (disconnect_reason = 'Email verified'::text));
+
+--
 -- Name: websocket_idempotency_created_idx; Type: INDEX; Schema: switchboard; Owner: -
 --
 
 CREATE INDEX websocket_idempotency_created_idx ON switchboard.websocket_idempotency USING btree (created_at);
+
+--
+-- Name: websocket_messages_subscribe_idx; Type: INDEX; Schema: switchboard; Owner: -
+--
+
+CREATE INDEX websocket_messages_subscribe_idx ON ONLY switchboard.websocket_messages USING btree (target, seq) WHERE (kind = 'subscribe'::text);
 
 --
 -- Name: websocket_messages_topic_idx; Type: INDEX; Schema: switchboard; Owner: -
