@@ -125,6 +125,11 @@ static void start_replay(struct backend *backend, struct connection *origin, con
 {
     struct error err = {0};
 
+    if (!backend->env.replays) {
+        if (origin && backend->env.on_resume && payload)
+            backend->env.on_resume(backend->env.ctx, origin, payload);
+        return;
+    }
     if (origin && replay_start(backend->env.replays, origin, payload ? payload : "", len, &err))
         log_warn("replay.refused", "connection=%s error=%s", connection_tag(origin),
                  log_quote(err.text));

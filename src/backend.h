@@ -39,6 +39,8 @@ struct backend_env {
     bool skips_connect_route; /* connections are registered without it: it is not SQL */
     bool skips_disconnect_route;
     void (*on_published)(void *ctx); /* without a follower: there is something for the log */
+    /* Without replays: a client asks for what it missed; {"topics":{...}}. */
+    void (*on_resume)(void *ctx, struct connection *connection, const char *payload);
     void *ctx;
 };
 

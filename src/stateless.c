@@ -40,6 +40,7 @@ struct event_call {
     int status;
     struct jwks_waiter waiter;
     struct timer *timer;
+    struct deferred end;
     stateless_done *done;
     void *ctx;
 };
@@ -95,8 +96,11 @@ static struct event_call *call_create(struct stateless *stateless, const struct 
     return call;
 }
 
-static void call_free(struct event_call *call)
+/* At the end of the turn: the backend may still be at its connection. */
+static void call_free(void *ctx)
 {
+    struct event_call *call = ctx;
+
     loop_timer_stop(call->timer);
     if (call->connection)
         connection_free_virtual(call->connection);
@@ -115,8 +119,11 @@ static void answer(struct event_call *call, int status, const char *body, const 
 {
     const struct stateless_response response = {status, body, subprotocol};
 
+    loop_timer_stop(call->timer);
+    call->timer = NULL;
     call->done(call->ctx, &response);
-    call_free(call);
+    call->end = (struct deferred){.fn = call_free, .ctx = call};
+    loop_at_end_of_turn(call->stateless->env.loop, &call->end);
 }
 
 /* ---- messages ---- */
@@ -301,6 +308,38 @@ static void start_message(struct event_call *call)
     buf_done(&bursts);
 }
 
+/* ---- what a client missed ---- */
+
+static struct opened *find_opened(struct stateless *stateless, const struct connection *connection)
+{
+    struct opened *opened = stateless->opened;
+
+    while (opened && opened->connection != connection)
+        opened = opened->next;
+    return opened;
+}
+
+static void on_resumed(void *ctx)
+{
+    on_frame_sent(ctx);
+}
+
+/* A route, or ?resume=, has granted these topics; payload is {"topics":{...}}. */
+static void on_resume(void *ctx, struct connection *connection, const char *payload)
+{
+    struct stateless *stateless = ctx;
+    struct event_call *call = connection->socket;
+    struct opened *opened = call ? NULL : find_opened(stateless, connection);
+
+    if (opened) {
+        free(opened->resume);
+        opened->resume = mem_strdup(payload);
+    } else if (call) {
+        call->sending++;
+        stateless_resume(stateless, connection, payload, on_resumed, call);
+    }
+}
+
 /* ---- $connect ---- */
 
 /* What was sent to it goes out when the gateway has the answer: before, it would not be found. */
@@ -312,6 +351,7 @@ static void keep_opened(struct event_call *call)
     while (*link)
         link = &(*link)->next;
     opened->connection = call->connection;
+    opened->connection->socket = NULL;
     opened->endpoint = call->endpoint;
     call->connection = NULL;
     call->endpoint = NULL;
@@ -499,6 +539,14 @@ void stateless_query(struct stateless *stateless, const struct stateless_query *
     store_call(stateless->env.store, &call, done, ctx);
 }
 
+static void on_published(void *ctx)
+{
+    struct stateless *stateless = ctx;
+
+    if (stateless->env.on_published)
+        stateless->env.on_published(stateless->env.ctx);
+}
+
 struct stateless *stateless_create(const struct stateless_env *env)
 {
     struct stateless *stateless = mem_alloc(sizeof(*stateless));
@@ -508,8 +556,9 @@ struct stateless *stateless_create(const struct stateless_env *env)
         .store = env->store,
         .settings = env->settings,
         .metrics = env->metrics,
-        .on_published = env->on_published,
-        .ctx = env->ctx,
+        .on_published = on_published,
+        .on_resume = on_resume,
+        .ctx = stateless,
     };
 
     stateless->env = *env;
@@ -521,6 +570,14 @@ struct stateless *stateless_create(const struct stateless_env *env)
     return stateless;
 }
 
+void opened_free(struct opened *opened)
+{
+    connection_free_virtual(opened->connection);
+    free(opened->endpoint);
+    free(opened->resume);
+    free(opened);
+}
+
 void stateless_free(struct stateless *stateless)
 {
     if (!stateless)
@@ -529,9 +586,7 @@ void stateless_free(struct stateless *stateless)
         struct opened *opened = stateless->opened;
 
         stateless->opened = opened->next;
-        connection_free_virtual(opened->connection);
-        free(opened->endpoint);
-        free(opened);
+        opened_free(opened);
     }
     backend_free(stateless->backend);
     connections_free(stateless->connections);

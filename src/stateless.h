@@ -73,6 +73,7 @@ void stateless_housekeep(struct stateless *stateless, int64_t deadline_ms,
                          stateless_text_done *done, void *ctx);
 
 /* {"op":"verify-email","email":...}, {"op":"send","userId"|"connectionId":...,"message":...},
- * {"op":"publish","topic":...,"message":...}, {"op":"sweep"}: the answer as JSON text. */
+ * {"op":"publish","topic":...,"message":...}, {"op":"deliver"}, {"op":"cleanup"} (the schedule):
+ * the answer as JSON text. */
 void stateless_command(struct stateless *stateless, const struct incoming *event,
                        int64_t deadline_ms, stateless_text_done *done, void *ctx);

@@ -131,16 +131,16 @@ struct flush {
     void *ctx;
 };
 
+/* One entry of the log for one connection. */
 struct entry {
     int64_t seq;
+    char *connection_id;
     bool has_failed;
 };
 
-/* One receiver of an entry. */
 struct receiver {
     struct flush *flush;
     size_t entry;
-    char *connection_id;
 };
 
 static void claim(struct flush *flush);
@@ -186,30 +186,46 @@ static void on_settled(void *ctx, const struct error *err, const struct rows *ro
 /* Finishes, or gives back, the entries whose fate that is; returns how many. */
 static size_t settle(struct flush *flush, bool has_failed)
 {
-    struct buf seqs;
+    struct buf seqs, ids;
     size_t count = 0;
-    const char *params[] = {flush->stateless->env.claimer, NULL};
-    struct stateless_query query = {"finish_messages", "select switchboard.finish_messages($1, $2)",
-                                    params, ARRAY_LEN(params)};
+    const char *params[] = {flush->stateless->env.claimer, NULL, NULL};
+    struct stateless_query query = {"finish_messages",
+                                    "select switchboard.finish_messages($1, $2, $3)", params,
+                                    ARRAY_LEN(params)};
 
     if (has_failed) {
         query.name = "release_messages";
-        query.sql = "select switchboard.release_messages($1, $2)";
+        query.sql = "select switchboard.release_messages($1, $2, $3)";
     }
     buf_init(&seqs, SIZE_MAX);
+    buf_init(&ids, SIZE_MAX);
     pgarray_begin(&seqs);
+    pgarray_begin(&ids);
     for (size_t i = 0; i < flush->entry_count; i++) {
         if (flush->entries[i].has_failed != has_failed)
             continue;
         pgarray_add_int(&seqs, flush->entries[i].seq);
+        pgarray_add(&ids, flush->entries[i].connection_id);
         count++;
     }
     pgarray_end(&seqs);
+    pgarray_end(&ids);
     params[1] = buf_str(&seqs);
+    params[2] = buf_str(&ids);
     if (count > 0)
         stateless_query(flush->stateless, &query, on_settled, NULL);
     buf_done(&seqs);
+    buf_done(&ids);
     return count;
+}
+
+static void free_entries(struct flush *flush)
+{
+    for (size_t i = 0; i < flush->entry_count; i++)
+        free(flush->entries[i].connection_id);
+    free(flush->entries);
+    flush->entries = NULL;
+    flush->entry_count = 0;
 }
 
 static void finish_batch(struct flush *flush)
@@ -217,9 +233,7 @@ static void finish_batch(struct flush *flush)
     size_t failed = settle(flush, true);
 
     (void)settle(flush, false);
-    free(flush->entries);
-    flush->entries = NULL;
-    flush->entry_count = 0;
+    free_entries(flush);
     if (failed > 0 || clock_mono_ms() >= flush->deadline_ms)
         finish_when_written(flush);
     else
@@ -237,7 +251,7 @@ static void on_delivered(void *ctx, enum sender_result result)
         flush->stateless->env.metrics->messages_out++;
         break;
     case SENDER_GONE:
-        stateless_forget(flush->stateless, receiver->connection_id);
+        stateless_forget(flush->stateless, flush->entries[receiver->entry].connection_id);
         break;
     case SENDER_REFUSED: /* it would not go better for anybody else */
         break;
@@ -245,7 +259,6 @@ static void on_delivered(void *ctx, enum sender_result result)
         flush->entries[receiver->entry].has_failed = true;
         break;
     }
-    free(receiver->connection_id);
     free(receiver);
     if (--flush->pending == 0)
         finish_batch(flush);
@@ -254,14 +267,6 @@ static void on_delivered(void *ctx, enum sender_result result)
 /* ---- a batch ---- */
 
 enum claim_column { CLAIM_SEQ, CLAIM_KIND, CLAIM_CONNECTION, CLAIM_ENDPOINT, CLAIM_PAYLOAD };
-
-/* The rows of one entry stand together. */
-static size_t entry_of(struct flush *flush, int64_t seq)
-{
-    if (flush->entry_count == 0 || flush->entries[flush->entry_count - 1].seq != seq)
-        flush->entries[flush->entry_count++] = (struct entry){.seq = seq};
-    return flush->entry_count - 1;
-}
 
 static void send_row(struct flush *flush, const struct rows *rows, size_t row)
 {
@@ -282,8 +287,9 @@ static void send_row(struct flush *flush, const struct rows *rows, size_t row)
         message.payload_len = 0;
     }
     receiver->flush = flush;
-    receiver->entry = entry_of(flush, rows_int(rows, row, CLAIM_SEQ));
-    receiver->connection_id = mem_strdup(message.connection_id);
+    receiver->entry = flush->entry_count++;
+    flush->entries[receiver->entry].seq = rows_int(rows, row, CLAIM_SEQ);
+    flush->entries[receiver->entry].connection_id = mem_strdup(message.connection_id);
     flush->pending++;
     sender_send(flush->stateless->env.sender, &message, on_delivered, receiver);
 }
@@ -319,6 +325,69 @@ static void claim(struct flush *flush)
     stateless_query(flush->stateless, &query, on_claimed, flush);
 }
 
+/* ---- what a client missed ---- */
+
+enum { RESUME_ROWS = 10000, RESUME_LEASE_MS = 10000 };
+
+struct resuming {
+    struct stateless *stateless;
+    struct connection *connection;
+    void (*done)(void *ctx);
+    void *ctx;
+};
+
+/* Whoever asks for what it missed asks again when it does not get it: so it counts as delivered
+ * once it is queued. */
+static void finish_replayed(const struct resuming *resuming, const struct rows *rows)
+{
+    struct flush batch = {.stateless = resuming->stateless, .entry_count = rows_count(rows)};
+
+    batch.entries = mem_alloc((batch.entry_count + 1) * sizeof(*batch.entries));
+    for (size_t row = 0; row < batch.entry_count; row++) {
+        batch.entries[row].seq = rows_int(rows, row, 0);
+        batch.entries[row].connection_id = mem_strdup(resuming->connection->id);
+    }
+    (void)settle(&batch, false);
+    free_entries(&batch);
+}
+
+static void on_replayed(void *ctx, const struct error *err, const struct rows *rows)
+{
+    struct resuming *resuming = ctx;
+    struct metrics *metrics = resuming->stateless->env.metrics;
+
+    if (err)
+        log_warn("stateless.resume_failed", "error=%s sqlstate=%s", log_quote(err->text),
+                 err->sqlstate);
+    for (size_t row = 0; !err && row < rows_count(rows); row++) {
+        if (connection_send(resuming->connection, rows_text(rows, row, 1),
+                            rows_len(rows, row, 1)) != OK)
+            break;
+        metrics->messages_replayed++;
+    }
+    if (!err)
+        finish_replayed(resuming, rows);
+    resuming->done(resuming->ctx);
+    free(resuming);
+}
+
+void stateless_resume(struct stateless *stateless, struct connection *connection,
+                      const char *payload, void (*done)(void *ctx), void *ctx)
+{
+    struct resuming *resuming = mem_alloc(sizeof(*resuming));
+    char most[16], lease[16];
+    const char *params[] = {connection->id, payload, most, stateless->env.claimer, lease};
+    const struct stateless_query query = {
+        "read_resume",
+        "select seq, payload from switchboard.read_resume($1, $2::jsonb -> 'topics', $3, $4, $5)",
+        params, ARRAY_LEN(params)};
+
+    snprintf(most, sizeof(most), "%d", RESUME_ROWS);
+    snprintf(lease, sizeof(lease), "%d", RESUME_LEASE_MS);
+    *resuming = (struct resuming){stateless, connection, done, ctx};
+    stateless_query(stateless, &query, on_replayed, resuming);
+}
+
 /* ---- connections that were just opened ---- */
 
 static void on_greeting_sent(void *ctx)
@@ -329,19 +398,46 @@ static void on_greeting_sent(void *ctx)
         claim(flush);
 }
 
+/* One that was opened, while its frames leave. */
+struct greeting {
+    struct flush *flush;
+    struct opened *opened;
+};
+
+static void send_greeting(struct flush *flush, struct opened *opened)
+{
+    flush->pending += stateless_send_frames(flush->stateless, opened->connection, opened->endpoint,
+                                            flush->deadline_ms, on_greeting_sent, flush);
+    opened_free(opened);
+}
+
+static void on_missed(void *ctx)
+{
+    struct greeting *greeting = ctx;
+    struct flush *flush = greeting->flush;
+
+    send_greeting(flush, greeting->opened);
+    free(greeting);
+    on_greeting_sent(flush);
+}
+
 static void send_greetings(struct flush *flush)
 {
     struct stateless *stateless = flush->stateless;
 
     while (stateless->opened) {
         struct opened *opened = stateless->opened;
+        struct greeting *greeting;
 
         stateless->opened = opened->next;
-        flush->pending += stateless_send_frames(stateless, opened->connection, opened->endpoint,
-                                                flush->deadline_ms, on_greeting_sent, flush);
-        connection_free_virtual(opened->connection);
-        free(opened->endpoint);
-        free(opened);
+        if (!opened->resume) {
+            send_greeting(flush, opened);
+            continue;
+        }
+        greeting = mem_alloc(sizeof(*greeting));
+        *greeting = (struct greeting){flush, opened};
+        flush->pending++;
+        stateless_resume(stateless, opened->connection, opened->resume, on_missed, greeting);
     }
 }
 

@@ -28,7 +28,9 @@ struct opened {
     struct opened *next;
     struct connection *connection;
     char *endpoint;
+    char *resume; /* {"topics":{...}} that it is to get; NULL: none */
 };
+void opened_free(struct opened *opened);
 
 /* One statement on any connection; name NULL: not prepared. */
 struct stateless_query {
@@ -55,9 +57,11 @@ void stateless_find_token(const struct incoming *event, struct gateway_token *ou
 
 /* Tells the database that @connections does not know this id any more. */
 void stateless_forget(struct stateless *stateless, const char *connection_id);
-/* Sends what is in the connection's `out`, and its close; sent is called for each, as sender.h
- * says. */
-struct sending;
+/* Queues what the connection missed of the topics in {"topics":{...}}; done when it is queued. */
+void stateless_resume(struct stateless *stateless, struct connection *connection,
+                      const char *payload, void (*done)(void *ctx), void *ctx);
+/* Sends what is in the connection's `out`, and its close; returns how many, and calls on_sent for
+ * each of them, later. */
 size_t stateless_send_frames(struct stateless *stateless, struct connection *connection,
                              const char *endpoint, int64_t deadline_ms, void (*on_sent)(void *ctx),
                              void *ctx);

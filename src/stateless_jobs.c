@@ -380,6 +380,16 @@ static void on_command_done(void *ctx, const struct error *err, const struct row
     stateless_flush(job->stateless, job->deadline_ms, on_command_flushed, job);
 }
 
+static void on_left_delivered(void *ctx, size_t sent)
+{
+    struct job *job = ctx;
+
+    json_open(&job->answer, NULL, '{');
+    json_int(&job->answer, "delivered", (int64_t)sent);
+    json_close(&job->answer, '}');
+    end_job(job, NULL);
+}
+
 /* A command that is one call of a function of the API. */
 struct command {
     const char *op;
@@ -442,11 +452,15 @@ void stateless_command(struct stateless *stateless, const struct incoming *event
     struct error err = {0};
     struct job *job;
 
-    if (strcmp(event->op, "sweep") == 0) {
+    if (strcmp(event->op, "cleanup") == 0) {
         stateless_housekeep(stateless, deadline_ms, done, ctx);
         return;
     }
     job = job_create(stateless, deadline_ms, done, ctx);
+    if (strcmp(event->op, "deliver") == 0) {
+        stateless_flush(stateless, deadline_ms, on_left_delivered, job);
+        return;
+    }
     if (command) {
         run_command(job, command, event);
         return;
