@@ -99,8 +99,13 @@ static struct slice trim(struct slice s)
 
 static void write_hex(const unsigned char hash[HASH_BYTES], char out[HEX_BYTES])
 {
-    for (size_t i = 0; i < HASH_BYTES; i++)
-        snprintf(out + 2 * i, 3, "%02x", hash[i]);
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < HASH_BYTES; i++) {
+        out[2 * i] = digits[hash[i] >> 4];
+        out[2 * i + 1] = digits[hash[i] & 0xf];
+    }
+    out[2 * HASH_BYTES] = '\0';
 }
 
 /* ---- the canonical request ---- */
@@ -113,11 +118,15 @@ static bool is_unreserved(char c)
 
 static void add_encoded(struct buf *out, struct slice s, bool keeps_slashes)
 {
+    static const char digits[] = "0123456789ABCDEF";
+
     for (size_t i = 0; i < s.len; i++) {
-        if (is_unreserved(s.data[i]) || (keeps_slashes && s.data[i] == '/'))
+        unsigned char c = (unsigned char)s.data[i];
+
+        if (is_unreserved(s.data[i]) || (keeps_slashes && c == '/'))
             buf_addc(out, s.data[i]);
         else
-            buf_addf(out, "%%%02X", (unsigned int)(unsigned char)s.data[i]);
+            buf_add(out, (const char[]){'%', digits[c >> 4], digits[c & 0xf]}, 3);
     }
 }
 
@@ -174,31 +183,34 @@ static bool add_query(struct buf *out, const char *query, bool is_presigned)
 static void add_value(struct buf *out, struct slice value)
 {
     value = trim(value);
-    for (size_t i = 0; i < value.len; i++) {
-        if (!is_blank(value.data[i]))
-            buf_addc(out, value.data[i]);
-        else if (!is_blank(value.data[i - 1]))
+    while (value.len) {
+        size_t len = 0;
+
+        while (len < value.len && !is_blank(value.data[len]))
+            len++;
+        buf_add(out, value.data, len);
+        if (len < value.len)
             buf_addc(out, ' ');
+        value = trim((struct slice){value.data + len, value.len - len});
     }
 }
 
 /* False when there is no such header. */
 static bool add_header(struct buf *out, const struct sigv4_request *request, struct slice name)
 {
+    char *wanted = slice_dup(name);
     size_t count = 0;
 
     buf_add(out, name.data, name.len);
     buf_addc(out, ':');
     for (size_t i = 0; i < request->header_count; i++) {
-        char *wanted = slice_dup(name);
-
         if (slice_is_nocase(slice_of(request->headers[i].name), wanted)) {
             buf_adds(out, count++ ? "," : "");
             add_value(out, slice_of(request->headers[i].value));
         }
-        free(wanted);
     }
     buf_addc(out, '\n');
+    free(wanted);
     return count > 0;
 }
 
@@ -219,7 +231,8 @@ static bool hash_canonical(const struct canonical *canonical, char out[HEX_BYTES
     struct buf text;
 
     buf_init(&text, CANONICAL_BYTES);
-    buf_addf(&text, "%s\n", request->method);
+    buf_adds(&text, request->method);
+    buf_addc(&text, '\n');
     if (canonical->encodes_path)
         add_encoded(&text, slice_of(request->path), true);
     else
@@ -249,8 +262,11 @@ static void mac(const unsigned char key[HASH_BYTES], struct slice data,
     crypto_hmac_bytes(CRYPTO_SHA256, key, HASH_BYTES, data.data, data.len, out);
 }
 
-static void derive_key(const char *secret, const struct scope *scope,
-                       unsigned char out[CRYPTO_HASH_BYTES_MOST])
+struct key {
+    unsigned char bytes[CRYPTO_HASH_BYTES_MOST]; /* HASH_BYTES of them */
+};
+
+static void derive_key(const char *secret, const struct scope *scope, struct key *out)
 {
     unsigned char a[CRYPTO_HASH_BYTES_MOST], b[CRYPTO_HASH_BYTES_MOST];
     struct buf first;
@@ -261,13 +277,13 @@ static void derive_key(const char *secret, const struct scope *scope,
     buf_done(&first);
     mac(a, scope->region, b);
     mac(b, scope->service, a);
-    mac(a, slice_of(TERMINATOR), out);
+    mac(a, slice_of(TERMINATOR), out->bytes);
 }
 
-static bool compute(const struct canonical *canonical, const char *secret, struct slice date,
+static bool compute(const struct canonical *canonical, const struct key *key, struct slice date,
                     const struct scope *scope, char out[HEX_BYTES])
 {
-    unsigned char key[CRYPTO_HASH_BYTES_MOST], signature[CRYPTO_HASH_BYTES_MOST];
+    unsigned char signature[CRYPTO_HASH_BYTES_MOST];
     char hash[HEX_BYTES];
     struct buf text;
 
@@ -277,8 +293,7 @@ static bool compute(const struct canonical *canonical, const char *secret, struc
     buf_addf(&text, ALGORITHM "\n%.*s\n%.*s/%.*s/%.*s/" TERMINATOR "\n%s", (int)date.len, date.data,
              (int)scope->day.len, scope->day.data, (int)scope->region.len, scope->region.data,
              (int)scope->service.len, scope->service.data, hash);
-    derive_key(secret, scope, key);
-    mac(key, (struct slice){text.data, text.len}, signature);
+    mac(key->bytes, (struct slice){text.data, text.len}, signature);
     write_hex(signature, out);
     buf_done(&text);
     return true;
@@ -320,38 +335,56 @@ static void list_names(const struct sigv4_request *request, struct buf *out)
         free(names[i]);
 }
 
-static enum status write_authorization(const struct canonical *canonical,
-                                       const struct sigv4_credentials *credentials,
-                                       const struct scope *scope, struct sigv4_signature *out)
+struct sigv4_signer {
+    const struct sigv4_credentials *credentials;
+    const char *service;
+    struct key key;
+    char day[DAY_BYTES]; /* that the key is for; zeros: none yet */
+    char region[SIGV4_REGION_BYTES];
+};
+
+static void renew_key(struct sigv4_signer *signer, const struct scope *scope)
+{
+    if (slices_equal(scope->day, (struct slice){signer->day, DAY_BYTES}) &&
+        slice_is(scope->region, signer->region))
+        return;
+    derive_key(signer->credentials->secret_access_key, scope, &signer->key);
+    memcpy(signer->day, scope->day.data, DAY_BYTES);
+    memcpy(signer->region, scope->region.data, scope->region.len + 1);
+}
+
+static enum status write_authorization(struct sigv4_signer *signer,
+                                       const struct canonical *canonical, const struct scope *scope,
+                                       struct sigv4_signature *out)
 {
     char signature[HEX_BYTES];
     int len;
 
-    if (!compute(canonical, credentials->secret_access_key, slice_of(out->date), scope, signature))
+    renew_key(signer, scope);
+    if (!compute(canonical, &signer->key, slice_of(out->date), scope, signature))
         return INVALID;
     len = snprintf(
         out->authorization, sizeof(out->authorization),
         ALGORITHM " Credential=%s/%.*s/%.*s/%.*s/" TERMINATOR ", SignedHeaders=%.*s, Signature=%s",
-        credentials->access_key_id, (int)scope->day.len, scope->day.data, (int)scope->region.len,
-        scope->region.data, (int)scope->service.len, scope->service.data,
+        signer->credentials->access_key_id, (int)scope->day.len, scope->day.data,
+        (int)scope->region.len, scope->region.data, (int)scope->service.len, scope->service.data,
         (int)canonical->signed_headers.len, canonical->signed_headers.data, signature);
     return len > 0 && (size_t)len < sizeof(out->authorization) ? OK : INVALID;
 }
 
-enum status sigv4_sign(const struct sigv4_request *request,
-                       const struct sigv4_credentials *credentials, const char *region,
-                       const char *service, int64_t now_s, struct sigv4_signature *out)
+enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_request *request,
+                              const char *region, int64_t now_s, struct sigv4_signature *out)
 {
     struct sigv4_header headers[MAX_NAMES];
     struct sigv4_request signed_request = *request;
     struct canonical canonical = {.request = &signed_request, .encodes_path = true};
-    struct scope scope = {.region = slice_of(region), .service = slice_of(service)};
-    const char *token = credentials->session_token;
+    struct scope scope = {.region = slice_of(region), .service = slice_of(signer->service)};
+    const char *token = signer->credentials->session_token;
     size_t count = request->header_count;
     struct buf names;
     enum status st;
 
-    if (count > MAX_NAMES - 2)
+    if (count > MAX_NAMES - 2 || scope.region.len >= SIGV4_REGION_BYTES)
         return INVALID;
     write_date(now_s, out->date);
     out->session_token = token && *token ? token : NULL;
@@ -366,9 +399,33 @@ enum status sigv4_sign(const struct sigv4_request *request,
     buf_init(&names, CANONICAL_BYTES);
     list_names(&signed_request, &names);
     canonical.signed_headers = (struct slice){names.data, names.len};
-    st = write_authorization(&canonical, credentials, &scope, out);
+    st = write_authorization(signer, &canonical, &scope, out);
     buf_done(&names);
     return st;
+}
+
+struct sigv4_signer *sigv4_signer_create(const struct sigv4_credentials *credentials,
+                                         const char *service)
+{
+    struct sigv4_signer *signer = mem_alloc(sizeof(*signer));
+
+    signer->credentials = credentials;
+    signer->service = service;
+    return signer;
+}
+
+void sigv4_signer_free(struct sigv4_signer *signer)
+{
+    free(signer);
+}
+
+enum status sigv4_sign(const struct sigv4_request *request,
+                       const struct sigv4_credentials *credentials, const char *region,
+                       const char *service, int64_t now_s, struct sigv4_signature *out)
+{
+    struct sigv4_signer signer = {.credentials = credentials, .service = service};
+
+    return sigv4_signer_sign(&signer, request, region, now_s, out);
 }
 
 /* ---- reading a signature ---- */
@@ -711,11 +768,11 @@ static bool signs_enough(const struct claim *claim)
 }
 
 static bool matches(const struct canonical *canonical, const struct claim *claim,
-                    const char *secret)
+                    const struct key *key)
 {
     char expected[HEX_BYTES];
 
-    return compute(canonical, secret, claim->date, &claim->scope, expected) &&
+    return compute(canonical, key, claim->date, &claim->scope, expected) &&
            claim->signature.len == SIGNATURE_LEN &&
            crypto_is_equal(expected, claim->signature.data, SIGNATURE_LEN);
 }
@@ -728,12 +785,14 @@ static enum sigv4_result check_signature(const struct sigv4_request *request,
                                   .signed_headers = claim->signed_headers,
                                   .is_presigned = claim->is_query,
                                   .encodes_path = true};
+    struct key key;
 
     if (signs_enough(claim)) {
-        if (matches(&canonical, claim, secret))
+        derive_key(secret, &claim->scope, &key);
+        if (matches(&canonical, claim, &key))
             return SIGV4_GOOD;
         canonical.encodes_path = false;
-        if (matches(&canonical, claim, secret))
+        if (matches(&canonical, claim, &key))
             return SIGV4_GOOD;
     }
     fail(err, DENIED,

@@ -50,6 +50,18 @@ enum status sigv4_sign(const struct sigv4_request *request,
                        const struct sigv4_credentials *credentials, const char *region,
                        const char *service, int64_t now_s, struct sigv4_signature *out) MUST_USE;
 
+enum { SIGV4_REGION_BYTES = 64 };
+
+/* For many requests: keeps the key of the day, which costs as much as the rest of a signature.
+ * Credentials and service are borrowed. */
+struct sigv4_signer;
+struct sigv4_signer *sigv4_signer_create(const struct sigv4_credentials *credentials,
+                                         const char *service) MUST_USE;
+void sigv4_signer_free(struct sigv4_signer *signer); /* NULL is allowed */
+enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_request *request,
+                              const char *region, int64_t now_s,
+                              struct sigv4_signature *out) MUST_USE;
+
 enum sigv4_result {
     SIGV4_GOOD,
     SIGV4_MISSING,     /* not signed at all */
@@ -60,8 +72,6 @@ enum sigv4_result {
 
 /* True when there is a signature of whatever quality, in a header or in the query. */
 bool sigv4_is_signed(const struct sigv4_request *request);
-
-enum { SIGV4_REGION_BYTES = 64 };
 
 /* The region of the signature's scope, or "" when there is none that could be one. */
 void sigv4_region(const struct sigv4_request *request, char out[SIGV4_REGION_BYTES]);

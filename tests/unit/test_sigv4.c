@@ -365,11 +365,44 @@ static void test_the_region_is_what_the_scope_says(void **state)
     assert_string_equal(region, "");
 }
 
+/* The key that it keeps is that of the day and the region. */
+static void test_a_signer_signs_as_one_signs_once(void **state)
+{
+    enum { DAY_S = 86400 };
+    static const struct {
+        const char *region;
+        int64_t now_s;
+    } turns[] = {
+        {"us-east-1", VECTOR_NOW},         {"us-east-1", VECTOR_NOW + 1},
+        {"eu-west-1", VECTOR_NOW + 1},     {"eu-west-10", VECTOR_NOW + 1},
+        {"eu-west-1", VECTOR_NOW + DAY_S}, {"us-east-1", VECTOR_NOW},
+    };
+    const struct vector *vector = find("post_encoded");
+    struct sigv4_signer *signer = sigv4_signer_create(&credentials, "execute-api");
+    struct sigv4_request request = request_of(vector);
+    struct sigv4_signature once, kept;
+
+    (void)state;
+    request.header_count = 1;
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        assert_int_equal(sigv4_sign(&request, &credentials, turns[i].region, "execute-api",
+                                    turns[i].now_s, &once),
+                         OK);
+        assert_int_equal(
+            sigv4_signer_sign(signer, &request, turns[i].region, turns[i].now_s, &kept), OK);
+        assert_string_equal(kept.authorization, once.authorization);
+        assert_string_equal(kept.date, once.date);
+    }
+    sigv4_signer_free(signer);
+    sigv4_signer_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_botocore_signs_is_good),
         cmocka_unit_test(test_we_sign_as_botocore_does),
+        cmocka_unit_test(test_a_signer_signs_as_one_signs_once),
         cmocka_unit_test(test_what_does_not_fit_is_not_signed),
         cmocka_unit_test(test_a_changed_request_is_wrong),
         cmocka_unit_test(test_the_query_counts_in_any_order_and_all_of_it),
