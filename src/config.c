@@ -83,6 +83,13 @@ static const struct setting settings[] = {
     TEXT(node_name, "", "name of this process in the database; empty: <hostname>:<port>"),
     TEXT(ports_file, "", "file that gets the ports and the process id once serving; empty: none"),
 
+    ALIASED(aws_access_key_id, KIND_TEXT, "AWS_ACCESS_KEY_ID", NULL,
+            "credentials that sign requests to API Gateway's @connections; from here alone, not from a container's or machine's role; empty: unsigned"),
+    ALIASED(aws_secret_access_key, KIND_SECRET, "AWS_SECRET_ACCESS_KEY", NULL, "their secret"),
+    ALIASED(aws_session_token, KIND_SECRET, "AWS_SESSION_TOKEN", NULL, "their session token; empty: none"),
+    INTEGER(sender_parallel, "64", 1, 1024, "connections that messages are posted to at a time"),
+    INTEGER(sender_timeout_ms, "3000", 50, MINUTE_MS, "for one try to post a message"),
+
     ALIASED(database_url, KIND_SECRET, "DATABASE_URL", NULL,
             "PostgreSQL connection string; empty: the variables PGHOST, PGUSER, ..."),
     INTEGER(database_pool_size, "4", 1, 64, "database connections that run message events"),

@@ -37,6 +37,13 @@ struct config {
     char *node_name;       /* default "" = <hostname>:<port> */
     char *ports_file; /* "" or a file that gets {"port":..,"adminPort":..,"pid":..} once serving */
 
+    /* @connections of somebody else's gateway */
+    char *aws_access_key_id;     /* "": requests are not signed */
+    char *aws_secret_access_key; /* secret */
+    char *aws_session_token;     /* secret; "" = none */
+    int64_t sender_parallel;     /* connections that are sent to at a time, default 64 */
+    int64_t sender_timeout_ms;   /* for one try, default 3000 */
+
     /* database */
     char *database_url;         /* secret; alias DATABASE_URL; "" = libpq's PG* variables */
     int64_t database_pool_size; /* connections for events, default 4 */

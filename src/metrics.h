@@ -37,6 +37,10 @@ struct metrics {
     uint64_t posts;             /* management API POSTs */
     uint64_t messages_replayed; /* to clients that resumed */
     uint64_t throttled;         /* handshakes and messages past a rate limit */
+    uint64_t sender_sent;       /* messages that somebody else's @connections took */
+    uint64_t sender_gone;       /* to connections that were gone */
+    uint64_t sender_failed;     /* refused, or not sent in time */
+    uint64_t sender_throttled;  /* answers 429 */
     /* gauges */
     uint64_t open_connections;
     uint64_t pending_handshakes;

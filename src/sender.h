@@ -3,12 +3,14 @@
  * sender.h - the client of @connections: how frames leave when somebody else holds the sockets.
  *
  * What goes to one connection goes in order, one at a time; different connections go side by side,
- * at most sender_parallel of them.  Requests are signed (SigV4) when there are credentials.
+ * at most sender_parallel of them.  Requests are signed (SigV4) when there are credentials: those
+ * of the settings, as Lambda puts them into the environment; roles of containers and machines are
+ * not asked.  The region is the one in the endpoint's name, or else the setting.
  *
  * 410: the connection is gone, nothing more is sent to it.  429 and 5xx: again, after a pause with
  * jitter, until the deadline.  403: logged with its likely cause, given up; when it is about the
- * clock, signed once more with the clock read again.  What broke on the way is sent again: a client
- * may then get a message twice, but not never.
+ * clock, signed once more with the clock read again, or with the server's if it says what that is.
+ * What broke on the way is sent again: a client may then get a message twice, but not never.
  */
 #pragma once
 
@@ -28,7 +30,8 @@ struct sender_env {
 };
 
 struct sender *sender_create(const struct sender_env *env) MUST_USE;
-/* What is open is answered with SENDER_FAILED. */
+/* Before the pool is freed, not from a done.  What is open is answered with SENDER_FAILED; a done
+ * that runs here must not send. */
 void sender_free(struct sender *sender); /* NULL is allowed */
 
 enum sender_result {

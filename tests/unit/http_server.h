@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_server.h - a small HTTP server in a thread, for the tests of the client.  What it does is in
- * the path:
+ * http_server.h - a small HTTP server in a thread, for the tests of clients.  What it does a test
+ * says with a function (server_start_with), or it is in the path:
  *   /echo           answers with the request as it came
  *   /meet?N         answers when N requests are waiting there
  *   /hang           does not answer
@@ -42,8 +42,14 @@ struct server_peer {
     size_t meeting; /* how many have to wait at /meet; 0: it does not wait there */
 };
 
+struct server;
+/* In the thread; the request has len bytes at peer->in.data. */
+typedef void server_handler(void *ctx, struct server *server, struct server_peer *peer, size_t len);
+
 struct server {
     pthread_t thread;
+    server_handler *handler; /* NULL: by path */
+    void *ctx;
     int listener;
     int stop[2];
     uint16_t port;
@@ -164,7 +170,10 @@ static inline bool server_handle(struct server *server, struct server_peer *peer
         return false;
     peer->requests++;
     atomic_fetch_add(&server->requests, 1);
-    server_act(server, peer, strchr(text, ' ') + 1, len);
+    if (server->handler)
+        server->handler(server->ctx, server, peer, len);
+    else
+        server_act(server, peer, strchr(text, ' ') + 1, len);
     if (peer->fd >= 0)
         buf_drop_front(&peer->in, len);
     return peer->fd >= 0;
@@ -238,16 +247,23 @@ static inline int server_listen(uint16_t *port)
     return fd;
 }
 
-static inline struct server *server_start(void)
+static inline struct server *server_start_with(server_handler *handler, void *ctx)
 {
     struct server *server = mem_alloc(sizeof(*server));
 
+    server->handler = handler;
+    server->ctx = ctx;
     for (size_t i = 0; i < SERVER_PEERS; i++)
         server->peers[i].fd = -1;
     server->listener = server_listen(&server->port);
     if (pipe(server->stop) || pthread_create(&server->thread, NULL, server_run, server))
         abort();
     return server;
+}
+
+static inline struct server *server_start(void)
+{
+    return server_start_with(NULL, NULL);
 }
 
 static inline void server_stop(struct server *server)
