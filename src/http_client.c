@@ -516,12 +516,13 @@ static void set_timer(void *ctx)
 
 /* ---- starting and ending ---- */
 
+/* timeout_ms 0: none. */
 static void open_call(struct http_call *call, int64_t timeout_ms)
 {
     CURLMcode rc;
 
     move_call(call, &call->pool->open);
-    curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
+    curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     rc = curl_multi_add_handle(call->pool->multi, call->curl);
     assert(rc == CURLM_OK); /* it is in no other, and no callback of libcurl's calls us */
     (void)rc;
@@ -531,10 +532,12 @@ static void open_waiting(struct http_pool *pool)
 {
     while (pool->waiting.first && pool->open.count < pool->max_calls) {
         struct http_call *call = pool->waiting.first;
+        int64_t left_ms;
 
         loop_timer_stop(call->timer);
         call->timer = NULL;
-        open_call(call, call->deadline_ms - clock_mono_ms());
+        left_ms = call->deadline_ms - clock_mono_ms();
+        open_call(call, left_ms > 0 ? left_ms : 1);
     }
 }
 
@@ -587,13 +590,14 @@ struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool
 {
     struct http_call *call = pool->idle.first ? pool->idle.first : create_call(pool);
 
-    assert(request->timeout_ms > 0);
+    assert(request->timeout_ms > 0 || pool->open.count < pool->max_calls);
     call->done = done;
     call->ctx = ctx;
     call->error[0] = '\0';
     call->answer.limit = request->max_answer_bytes;
     set_pool_options(call);
     set_message(call, request);
+    curl_easy_setopt(call->curl, CURLOPT_FRESH_CONNECT, request->is_fresh ? 1L : 0L);
     if (pool->open.count < pool->max_calls) {
         open_call(call, request->timeout_ms);
         return call;

@@ -60,7 +60,8 @@ struct http_pool_request {
     size_t header_count;
     const char *body; /* NULL: none */
     size_t body_len;
-    int64_t timeout_ms; /* for all of it */
+    int64_t timeout_ms; /* for all of it; 0: there is none */
+    bool is_fresh;      /* on a new connection, so that nobody ever sends it again */
     size_t max_answer_bytes;
 };
 

@@ -13,11 +13,17 @@
 #include "base.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_LOGFMT, LOG_JSON };
+enum log_format {
+    LOG_LOGFMT,
+    LOG_JSON,
+    LOG_LAMBDA /* JSON with the names that AWS Lambda's log filter knows */
+};
 
 /* Process-wide, set once by main. */
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
+/* Of the invocation that runs, for LOG_LAMBDA; copied; NULL: none. */
+void log_set_request_id(const char *request_id);
 
 /* One write(2) per line.  Control characters and quotes in values are escaped. */
 void log_line(enum log_level level, const char *event, const char *fmt, ...) PRINTF(3, 4);
