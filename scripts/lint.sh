@@ -37,7 +37,7 @@ check_cppcheck() {
 check_shell() {
     local scripts
     mapfile -t scripts < <(
-        printf '%s\n' dev .ci/run
+        printf '%s\n' dev .ci/run examples/chat-on-lambda/run
         find scripts docker migrations tests sql -name '*.sh'
     )
     shellcheck --external-sources "${scripts[@]}"

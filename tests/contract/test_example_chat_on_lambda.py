@@ -22,6 +22,14 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None or shutil.which("np
                                 reason="needs Node.js and npm")
 
 
+def is_open(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def free_ports(count):
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
@@ -63,6 +71,9 @@ class Example:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+        # The others of the group are not ours to wait for; what they listen on goes with them.
+        ports = (self.port, self.tls_port, self.functions_port)
+        wait_for(lambda: not any(map(is_open, ports)), "nobody listens any more")
         with open(self.directory / "log", "a", encoding="ascii") as log:
             log.write("killed by the test\n")
 
