@@ -59,11 +59,11 @@ static void take_answer(struct handshake *handshake, const struct integration_re
     struct http_head head;
 
     if (result->status < 200 || result->status > 299) {
-        /* Below 200 would be no answer to a handshake, and 101 our own. */
+        /* Below 200 would be no answer to a handshake, and 101 our own. No body: none of ours. */
         bool is_status = result->status >= 300 && result->status <= 599;
 
         handshake_finish(handshake, is_status ? result->status : 502,
-                         is_status ? result->body : NULL);
+                         is_status ? (result->body ? result->body : "") : NULL);
         return;
     }
     handshake->subprotocol = mem_strdup(result->subprotocol);

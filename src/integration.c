@@ -600,7 +600,7 @@ static void run_http(struct call *call, const struct integration_event *event)
     outgoing_init(&out, integration->url);
     buf_init(&body, MAX_REQUEST_BYTES);
     if (event->head && integration->type == API_HTTP_PROXY)
-        event_each_header(event->context, event->head, integrations->env.server_port,
+        event_each_header(event->context, event->head, (int)*integrations->env.server_port,
                           on_client_header, &out);
     add_gateway_headers(&out, integrations, event, trace);
     if (integration->request_parameters)
@@ -649,7 +649,7 @@ static void write_event(struct buf *out, const struct integrations *integrations
     switch (event->kind) {
     case EVENT_CONNECT:
         event_write_connect(out, event->context, event->head, event->request_id, event->now_ms,
-                            integrations->env.server_port);
+                            (int)*integrations->env.server_port);
         break;
     case EVENT_MESSAGE:
         event_write_message(out, event->context, &message, event->now_ms);

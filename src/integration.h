@@ -65,7 +65,7 @@ struct integrations_env {
     const char *api_id;
     const char *source_arn; /* "arn:aws:execute-api:us-east-1:123456789012:local/dev": the route key
                                follows */
-    int server_port;        /* X-Forwarded-Port */
+    const int64_t *server_port; /* X-Forwarded-Port; known once somebody listens there */
     size_t max_answer_bytes;
 };
 

@@ -543,7 +543,7 @@ static void create_integrations(struct app *app)
         .api = app->api,
         .api_id = config->api_id,
         .source_arn = app->source_arn,
-        .server_port = (int)config->port,
+        .server_port = &config->port,
         .max_answer_bytes = INTEGRATION_ANSWER_BYTES,
     };
 
