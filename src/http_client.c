@@ -3,11 +3,11 @@
  * http_client.c - HTTP requests, with libcurl's easy interface and with its multi interface as a
  * guest on the loop.
  *
- * libcurl sends a request again by itself, whatever its method, when it went out on a connection
- * that had been used before and the server closed that one without a byte of an answer: the request
- * and the end of an idle connection crossed on the way.  A server that closes after it has done the
- * work can tell that from nothing, and does it twice; six times at most, should libcurl find other
- * old connections that end like this.  On a new connection nothing is sent again.
+ * A call of the pool is sent once.  libcurl would send it again by itself, whatever its method,
+ * when it went out on a connection that had been used before and the server closed that one without
+ * a byte of an answer.  Most often the request and the end of an idle connection crossed on the
+ * way; but a server that ended after it had done the work looks the same, and would do it twice. So
+ * that they seldom cross, connections are used again for less time than servers keep them.
  */
 #include "http_client.h"
 
@@ -26,6 +26,7 @@ enum {
     MAX_IDLE_CALLS = 256,     /* finished ones that are kept for the next requests */
     KEPT_BYTES = 16 * 1024,   /* of the buffers of each of those */
     CONNECTION_BYTES = 16384, /* libcurl's smallest upload buffer; it zeroes 64 KB otherwise */
+    IDLE_SECONDS = 4, /* of a connection that is used again; Node's servers close theirs after 5 */
     MAX_CALLS = 1024
 };
 
@@ -155,6 +156,7 @@ struct http_call {
     void *ctx;
     int64_t deadline_ms;
     struct timer *timer; /* only while waiting: libcurl keeps the time of open calls */
+    bool is_sent;        /* the request was begun on a connection */
 };
 
 struct http_pool {
@@ -244,8 +246,6 @@ static void empty_buf(struct buf *buf)
         buf_clear(buf);
 }
 
-/* The handle is reset rather than set anew from call to call: libcurl counts its retries in it over
- * all requests, and would refuse the sixth. */
 static void recycle_call(struct http_call *call)
 {
     struct http_pool *pool = call->pool;
@@ -257,6 +257,7 @@ static void recycle_call(struct http_call *call)
     curl_easy_reset(call->curl);
     curl_slist_free_all(call->headers);
     call->headers = NULL;
+    call->is_sent = false;
     empty_buf(&call->body);
     empty_buf(&call->answer);
     move_call(call, &pool->idle);
@@ -328,6 +329,22 @@ static void set_message(struct http_call *call, const struct http_pool_request *
     set_headers(call, request);
 }
 
+/* In front of each attempt: there is one.  The type is libcurl's. */
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
+static int on_attempt(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
+{
+    struct http_call *call = ctx;
+
+    (void)peer_ip;
+    (void)local_ip;
+    (void)peer_port;
+    (void)local_port;
+    if (call->is_sent)
+        return CURL_PREREQFUNC_ABORT;
+    call->is_sent = true;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* CAPATH: with a folder of certificates libcurl would read all of them again for each connection,
  * for which the loop stands still for 20 ms; those of the bundle it keeps.  QUICK_EXIT: a name that
  * is still being looked up when its call ends is left to its thread, not waited for. */
@@ -339,6 +356,9 @@ static void set_pool_options(struct http_call *call)
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_attempt);
+    curl_easy_setopt(curl, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -377,6 +397,8 @@ static enum http_outcome outcome_of(const struct http_call *call, CURLcode rc)
         return HTTP_TOO_LARGE;
     if (rc == CURLE_OPERATION_TIMEDOUT)
         return HTTP_TIMED_OUT;
+    if (rc == CURLE_ABORTED_BY_CALLBACK)
+        return HTTP_BROKEN; /* on_attempt */
     curl_easy_getinfo(call->curl, CURLINFO_REQUEST_SIZE, &sent_bytes);
     return sent_bytes == 0 && rc != CURLE_SEND_ERROR ? HTTP_UNREACHABLE : HTTP_BROKEN;
 }
@@ -410,6 +432,8 @@ static void finish_open(struct http_call *call, CURLcode rc)
         answer.headers = call;
     } else if (answer.outcome == HTTP_TOO_LARGE) {
         answer.error = "the answer is too large";
+    } else if (rc == CURLE_ABORTED_BY_CALLBACK) {
+        answer.error = "the connection ended without an answer";
     } else {
         answer.error = call->error[0] ? call->error : curl_easy_strerror(rc);
     }
