@@ -9,6 +9,7 @@
 #include "config.h"
 #include "http_client.h"
 #include "json.h"
+#include "lambda.h"
 #include "log.h"
 #include "migrate.h"
 #include "serve.h"
@@ -660,6 +661,8 @@ int commands_run(int argc, char **argv)
         snprintf(err.text, sizeof(err.text), "%s needs a value", bare);
         return fail_usage(err.text);
     }
+    if (argc == 0 && lambda_is_here())
+        return commands_in_lambda();
     if (argc == 0) {
         print_help(stderr);
         return EXIT_USAGE;

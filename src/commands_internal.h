@@ -57,3 +57,6 @@ int run_routes(const struct invocation *invocation);
 int run_api(const struct invocation *invocation);
 /* commands_token.c */
 int run_token(const struct invocation *invocation);
+
+/* Without arguments, where AWS_LAMBDA_RUNTIME_API is set; returns the exit code. */
+int commands_in_lambda(void);

@@ -2,8 +2,8 @@
 /*
  * lambda_api.c - the Runtime API, 2018-06-01.
  *
- * Which answer means what: Lambda developer guide, "Using the Lambda runtime API", and what Lambda's
- * runtime interface emulator does.
+ * Which answer means what: Lambda developer guide, "Using the Lambda runtime API", and what
+ * Lambda's runtime interface emulator does.
  */
 #include "lambda_internal.h"
 
@@ -123,8 +123,8 @@ struct posting {
 };
 
 /* Whether the next event may be asked for.  400: this is not the invocation that runs; asking again
- * would bring the same event for ever.  403: it was answered already.  410: it timed out, and somebody
- * else has it.  413: too large, and Lambda has told the caller. */
+ * would bring the same event for ever.  403: it was answered already.  410: it timed out, and
+ * somebody else has it.  413: too large, and Lambda has told the caller. */
 static bool may_go_on(const struct http_pool_answer *answer)
 {
     if (answer->outcome != HTTP_ANSWERED)
@@ -213,17 +213,16 @@ void lambda_fail(struct lambda *lambda, const char *type, const char *text, lamb
 /* Blocks: nothing else goes on yet, or ever will. */
 void lambda_fail_init(const char *type, const char *text)
 {
-    const struct http_client_header headers[] = {{"Lambda-Runtime-Function-Error-Type", type}};
+    char error_type[LAMBDA_URL_BYTES];
+    const char *const headers[] = {error_type, NULL};
     char url[LAMBDA_URL_BYTES];
-    struct http_client_request request = {.url = url,
-                                          .headers = headers,
-                                          .header_count = ARRAY_LEN(headers),
-                                          .timeout_ms = POST_TIMEOUT_MS,
-                                          .is_local = true};
+    struct http_client_request request = {
+        .url = url, .headers = headers, .timeout_ms = POST_TIMEOUT_MS, .is_local = true};
     struct error err = {0};
     struct buf body, answer;
     long status;
 
+    snprintf(error_type, sizeof(error_type), "Lambda-Runtime-Function-Error-Type: %.100s", type);
     write_url(url, "/2018-06-01/runtime/init/error");
     buf_init(&body, ANSWER_BYTES);
     buf_init(&answer, ANSWER_BYTES);

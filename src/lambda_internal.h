@@ -47,11 +47,11 @@ struct lambda {
     size_t body_len;
     struct incoming event;
     bool has_event;
-    bool is_waiting;      /* for the database, before it is handled */
-    struct timer *waiter; /* how long that may take */
+    bool is_waiting;       /* for the database, before it is handled */
+    struct timer *waiter;  /* how long that may take */
     struct metrics before; /* as it was when the invocation began */
-    struct batch *batch;  /* of a queue's event; lambda_handler.c's */
-    int status;           /* of the response, for the metrics */
+    struct batch *batch;   /* of a queue's event; lambda_handler.c's */
+    int status;            /* of the response, for the metrics */
 };
 
 /* ---- lambda.c ---- */
