@@ -80,6 +80,7 @@ void lambda_begin(struct lambda *lambda)
 {
     int64_t left_ms = lambda->deadline_ms - clock_mono_ms();
 
+    store_limit(lambda->store, left_ms);
     if (store_check(lambda->store))
         lambda_handle(lambda);
     else

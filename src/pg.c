@@ -961,6 +961,12 @@ void pg_call(struct pg *pg, const char *name, const char *sql, const char *const
         lose_connection(pg);
 }
 
+void pg_set_call_sql(struct pg *pg, const char *call_sql)
+{
+    free(pg->call_sql);
+    pg->call_sql = mem_strdup(call_sql);
+}
+
 bool pg_is_alive(struct pg *pg)
 {
     struct pollfd descriptor;

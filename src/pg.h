@@ -68,6 +68,8 @@ typedef void pg_done(void *ctx, const struct error *err, const struct rows *rows
 void pg_call(struct pg *pg, const char *name, const char *sql, const char *const *params,
              size_t count, pg_done *done, void *ctx);
 size_t pg_in_flight(const struct pg *pg);
+/* Another call_sql, for the calls from now on. */
+void pg_set_call_sql(struct pg *pg, const char *call_sql);
 /* Looks whether the server has closed the connection while nobody looked (the process was frozen):
  * false when it has; on_lost comes at the end of the turn. */
 bool pg_is_alive(struct pg *pg);

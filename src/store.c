@@ -44,12 +44,13 @@ struct store {
     size_t slot_count; /* CONTROL, FOLLOWER, then the EVENT slots */
     struct slot *slots;
     size_t events_up;
-    bool is_single; /* one slot, which is every lane */
+    bool is_single;     /* one slot, which is every lane */
+    int64_t timeout_ms; /* of its statements; 0: integration_timeout_ms */
     bool is_outage_logged;
     bool is_stopping;
 };
 
-enum { FIRST_EVENT_SLOT = 2 };
+enum { FIRST_EVENT_SLOT = 2, CALL_SQL_BYTES = 320 };
 
 static void connect_slot(struct slot *slot);
 
@@ -169,13 +170,16 @@ static void on_notify(void *ctx, const char *channel, const char *payload)
 }
 
 /* For one call.  What the session settings of pg.c say, for as long as that is. */
-static void write_call_sql(const struct config *config, char *out, size_t size)
+static void write_call_sql(const struct store *store, char out[CALL_SQL_BYTES])
 {
-    snprintf(out, size,
+    const struct config *config = store->config;
+    int64_t timeout_ms = store->timeout_ms ? store->timeout_ms : config->integration_timeout_ms;
+
+    snprintf(out, CALL_SQL_BYTES,
              "select set_config('statement_timeout', '%lld', true),"
              " set_config('switchboard.max_deliveries', '%lld', true),"
              " set_config('jit', 'off', true), set_config('datestyle', 'ISO', true)",
-             (long long)config->integration_timeout_ms, (long long)config->max_deliveries);
+             (long long)timeout_ms, (long long)config->max_deliveries);
 }
 
 static void connect_slot(struct slot *slot)
@@ -183,7 +187,7 @@ static void connect_slot(struct slot *slot)
     static const struct pg_events events = {on_connect, on_lost, on_notify};
     const struct config *config = slot->store->config;
     char session_sql[64];
-    char call_sql[320];
+    char call_sql[CALL_SQL_BYTES];
     struct pg_options options = {
         .url = config->database_url,
         .application_name = "switchboard",
@@ -196,7 +200,7 @@ static void connect_slot(struct slot *slot)
     /* Read by handle_message(). */
     snprintf(session_sql, sizeof(session_sql), "set switchboard.max_deliveries = %lld;",
              (long long)config->max_deliveries);
-    write_call_sql(config, call_sql, sizeof(call_sql));
+    write_call_sql(slot->store, call_sql);
     if (slot->store->is_single) {
         options.call_sql = call_sql;
         options.listen = NULL;
@@ -343,6 +347,18 @@ static void refuse(struct store *store, pg_done *done, void *ctx)
     refused->done = done;
     refused->ctx = ctx;
     loop_at_end_of_turn(store->loop, &refused->deferred);
+}
+
+void store_limit(struct store *store, int64_t timeout_ms)
+{
+    int64_t most_ms = store->config->integration_timeout_ms;
+    char call_sql[CALL_SQL_BYTES];
+
+    assert(store->is_single);
+    store->timeout_ms = timeout_ms < 1 ? 1 : timeout_ms < most_ms ? timeout_ms : most_ms;
+    write_call_sql(store, call_sql);
+    if (store->slots[0].pg)
+        pg_set_call_sql(store->slots[0].pg, call_sql);
 }
 
 static struct slot *find_slot(struct store *store, enum store_lane lane, int slot)
