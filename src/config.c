@@ -150,6 +150,8 @@ static const struct setting settings[] = {
     CHOICE(token_expiry_closes, "on", "on off", "whether a connection is closed when its token expires"),
     CHOICE(demo_tokens, "off", "on off", "whether tokens that begin with valid_ are good, unchecked; never in production"),
 
+    TEXT(tls_ca_file, "", "PEM file with the roots that https servers are trusted by; empty: the system's"),
+
     CHOICE(log_level, "info", "debug info warn error", "what is logged"),
     CHOICE(log_format, "logfmt", "logfmt json", "how it is logged"),
     TEXT(access_log_file, "", "file that gets a line for every event; -: standard output; empty: none"),

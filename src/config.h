@@ -109,6 +109,8 @@ struct config {
     char *token_expiry_closes; /* on off; default on */
     char *demo_tokens;         /* on off; default off */
 
+    char *tls_ca_file; /* PEM, whom https trusts; default "" = the system's */
+
     /* people */
     char *log_level;             /* debug info warn error; default info */
     char *log_format;            /* logfmt json; default logfmt */

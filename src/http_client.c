@@ -73,12 +73,22 @@ static int on_progress(void *ctx, curl_off_t down_total, curl_off_t down, curl_o
     return request->is_cancelled && atomic_load(request->is_cancelled);
 }
 
+/* Instead of the system's, not besides them. */
+static void trust(CURL *curl, const char *ca_file)
+{
+    if (!ca_file || !*ca_file)
+        return;
+    curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+}
+
 static void set_options(CURL *curl, const struct http_client_request *request, struct buf *answer)
 {
     curl_easy_setopt(curl, CURLOPT_URL, request->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, request->is_local ? "http" : "http,https");
     if (request->is_local)
         curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* http_proxy does not lead to our own port */
+    trust(curl, request->ca_file);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "switchboard/" SWITCHBOARD_VERSION);
@@ -169,6 +179,7 @@ struct http_pool {
     struct call_list open; /* libcurl has them */
     struct call_list idle;
     size_t max_calls;
+    char *ca_file; /* NULL or "": the system's */
     bool is_delivering;
     struct buf line;
 };
@@ -367,6 +378,7 @@ static void set_pool_options(struct http_call *call)
     curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)CONNECTION_BYTES);
     curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    trust(curl, call->pool->ca_file);
     curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 }
 
@@ -594,6 +606,14 @@ void http_pool_limit(struct http_pool *pool, size_t max_calls)
     open_waiting(pool);
 }
 
+void http_pool_trust(struct http_pool *pool, const char *ca_file)
+{
+    char *copy = mem_strdup(ca_file);
+
+    free(pool->ca_file);
+    pool->ca_file = copy;
+}
+
 void http_pool_free(struct http_pool *pool)
 {
     if (!pool)
@@ -606,6 +626,7 @@ void http_pool_free(struct http_pool *pool)
     loop_undefer(pool->loop, &pool->set_timer);
     loop_timer_stop(pool->timer);
     buf_done(&pool->line);
+    free(pool->ca_file);
     free(pool);
 }
 

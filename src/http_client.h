@@ -20,6 +20,7 @@ struct http_client_request {
     const char *content_type;   /* of the body; NULL: application/json */
     const char *const *headers; /* further lines, "Name: value", with a NULL behind; NULL: none */
     int64_t timeout_ms;
+    const char *ca_file;             /* PEM, the roots of https; NULL or "": the system's */
     bool is_local;                   /* http only, and past any proxy: our own admin port */
     const atomic_bool *is_cancelled; /* NULL: it never is; looked at once a second */
 };
@@ -43,6 +44,9 @@ void http_pool_free(struct http_pool *pool); /* NULL is allowed */
 /* How many calls are under way at a time, 1024 unless this says otherwise; each has a connection.
  * The others wait for their turn, which counts for their time-out. */
 void http_pool_limit(struct http_pool *pool, size_t max_calls);
+
+/* A PEM file with the roots that https servers are trusted by, from now on; "": the system's. */
+void http_pool_trust(struct http_pool *pool, const char *ca_file);
 
 struct http_pool_header {
     const char *name; /* a token, and a value without CR, LF and NUL: the caller has checked */

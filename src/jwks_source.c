@@ -23,6 +23,7 @@ enum { FETCH_TIMEOUT_MS = 5000, RETRY_MS = 10000 };
 struct fetch {
     struct jwks_source *source; /* NULL once it is gone */
     char *url;
+    char *ca_file; /* NULL: the system's */
     atomic_bool is_cancelled;
     /* written by the other thread, read when it is done */
     struct buf answer;
@@ -35,7 +36,8 @@ struct jwks_source {
     struct stat seen;
     struct jwks *from_file;
     bool is_file_error_logged;
-    char *url; /* NULL: none */
+    char *url;     /* NULL: none */
+    char *ca_file; /* NULL: the system's */
     int64_t cache_ms;
     struct jwks *from_url;
     bool is_url_error_logged;
@@ -45,6 +47,11 @@ struct jwks_source {
     int64_t asked_ms;    /* when the last fetch for a key that is not there began; 0: never */
     struct jwks_waiter *waiters;
 };
+
+static char *dup_unless_empty(const char *text)
+{
+    return text && *text ? mem_strdup(text) : NULL;
+}
 
 /* ---- the file ---- */
 
@@ -113,8 +120,10 @@ static void look_at_file(struct jwks_source *source)
 static void run_fetch(void *ctx)
 {
     struct fetch *fetch = ctx;
-    const struct http_client_request request = {
-        .url = fetch->url, .timeout_ms = FETCH_TIMEOUT_MS, .is_cancelled = &fetch->is_cancelled};
+    const struct http_client_request request = {.url = fetch->url,
+                                                .ca_file = fetch->ca_file,
+                                                .timeout_ms = FETCH_TIMEOUT_MS,
+                                                .is_cancelled = &fetch->is_cancelled};
     long http_status = 0;
 
     fetch->st = http_client_request(&request, &fetch->answer, &http_status, &fetch->err);
@@ -125,6 +134,7 @@ static void run_fetch(void *ctx)
 static void free_fetch(struct fetch *fetch)
 {
     buf_done(&fetch->answer);
+    free(fetch->ca_file);
     free(fetch->url);
     free(fetch);
 }
@@ -189,6 +199,7 @@ static void start_fetch(void *ctx)
     fetch = mem_alloc(sizeof(*fetch));
     fetch->source = source;
     fetch->url = mem_strdup(source->url);
+    fetch->ca_file = dup_unless_empty(source->ca_file);
     buf_init(&fetch->answer, JWKS_MAX_BYTES);
     atomic_init(&fetch->is_cancelled, false);
     source->fetch = fetch;
@@ -259,11 +270,6 @@ const struct crypto_key *jwks_source_next(struct jwks_source *source, const char
 
 /* ---- life ---- */
 
-static char *dup_unless_empty(const char *text)
-{
-    return text && *text ? mem_strdup(text) : NULL;
-}
-
 enum status jwks_source_create(const struct config *config, struct jwks_source **out,
                                struct error *err)
 {
@@ -272,6 +278,7 @@ enum status jwks_source_create(const struct config *config, struct jwks_source *
 
     source->file = dup_unless_empty(config->jwt_jwks_file);
     source->url = dup_unless_empty(config->jwt_jwks_url);
+    source->ca_file = dup_unless_empty(config->tls_ca_file);
     source->cache_ms = config->jwt_jwks_cache_s * 1000;
     if (source->file && stat(source->file, &source->seen) != 0)
         st =
@@ -311,6 +318,7 @@ void jwks_source_free(struct jwks_source *source)
     jwks_free(source->from_file);
     jwks_free(source->from_url);
     free(source->file);
+    free(source->ca_file);
     free(source->url);
     free(source);
 }

@@ -550,6 +550,7 @@ static void create_integrations(struct app *app)
     snprintf(app->source_arn, sizeof(app->source_arn), "arn:aws:execute-api:%s:%s:%s/%s",
              config->aws_region, config->aws_account_id, config->api_id, config->stage);
     env.pool = app->pool = http_pool_create(app->loop);
+    http_pool_trust(app->pool, config->tls_ca_file);
     app->integrations = integrations_create(&env);
 }
 

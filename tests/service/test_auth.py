@@ -5,9 +5,11 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
 import threading
 import time
 
+import certificates
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -345,7 +347,7 @@ def test_a_key_set_file_is_read_again_when_it_changes(start, tmp_path):
 class KeyServer:
     """Serves a key set; hold() makes requests wait, status makes them fail."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.keys = []
         self.status = 200
         self.requests = 0
@@ -368,7 +370,9 @@ class KeyServer:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_port}/keys"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
@@ -382,6 +386,22 @@ def key_server():
     server = KeyServer()
     yield server
     server.close()
+
+
+def test_keys_are_fetched_with_tls_from_whom_one_trusts(start, tmp_path):
+    names = ["root.pem", "server.pem", "key.pem"]
+    for name, text in zip(names, certificates.server("127.0.0.1")):
+        (tmp_path / name).write_text(text)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server.pem", tmp_path / "key.pem")
+    key_server = KeyServer(tls)
+    key_server.keys = [jwk(RSA_KEYS[0], "one")]
+    server = start(jwt_jwks_url=key_server.url, tls_ca_file=tmp_path / "root.pem")
+    server.wait_line("jwks.fetched", "keys=1")
+    server.stop()
+    server = start(jwt_jwks_url=key_server.url)
+    server.wait_line("jwks.fetch_failed", "certificate")
+    key_server.close()
 
 
 def test_keys_are_fetched_cached_and_rotated(start, key_server):

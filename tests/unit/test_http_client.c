@@ -694,6 +694,40 @@ static void test_done_may_start_calls(void **state)
     drop(&chain.reply);
 }
 
+static void expect_no_roots(struct fixture *f, const char *url)
+{
+    const struct http_pool_request request = {
+        .method = "GET", .url = url, .timeout_ms = CALL_MS, .max_answer_bytes = 4096};
+    struct reply reply = {0};
+
+    start(f, &request, &reply);
+    run(f);
+    assert_int_equal(reply.outcome, HTTP_UNREACHABLE);
+    assert_non_null(strstr(reply.error, "/nowhere/roots.pem"));
+    drop(&reply);
+}
+
+/* A file that is not there tells that it is what libcurl would have read. */
+static void test_roots_are_the_callers(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct buf answer;
+    long http_status = 0;
+    char url[URL_BYTES];
+    struct http_client_request request = {
+        .url = url, .timeout_ms = CALL_MS, .ca_file = "/nowhere/roots.pem"};
+
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u/", f->server->port);
+    http_pool_trust(f->pool, "");
+    http_pool_trust(f->pool, "/nowhere/roots.pem");
+    expect_no_roots(f, url);
+    buf_init(&answer, 4096);
+    assert_int_equal(http_client_request(&request, &answer, &http_status, &err), UNAVAILABLE);
+    assert_non_null(strstr(err.text, "CA cert"));
+    buf_done(&answer);
+}
+
 /* tear_down frees the pool while they are connecting, sending, waiting for an answer, or for their
  * turn, and while one has been answered but not delivered. */
 static void test_pool_is_freed_with_open_calls(void **state)
@@ -745,6 +779,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_call_is_cancelled_by_the_done_of_another, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_done_may_start_calls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_roots_are_the_callers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pool_is_freed_with_open_calls, set_up, tear_down),
     };
     int failed;
