@@ -19,7 +19,8 @@ check() {
 }
 
 check_format() {
-    clang-format-14 --dry-run -Werror src/*.[ch] tests/unit/*.[ch] tests/fuzz/*.c
+    clang-format-14 --dry-run -Werror src/*.[ch] tests/unit/*.[ch] tests/fuzz/*.c \
+        packaging/lambda/*.c
 }
 
 check_tidy() {
@@ -37,8 +38,11 @@ check_cppcheck() {
 check_shell() {
     local scripts
     mapfile -t scripts < <(
-        printf '%s\n' dev .ci/run examples/chat-on-lambda/run
-        find scripts docker migrations tests sql -name '*.sh'
+        printf '%s
+' dev .ci/run examples/chat-on-lambda/run
+        find scripts docker migrations tests sql examples -name '*.sh' -not -path '*/node_modules/*'
+        printf '%s
+' packaging/debian/p{ostinst,rerm,ostrm}
     )
     shellcheck --external-sources "${scripts[@]}"
 }
