@@ -198,7 +198,6 @@ make_zip() {
     # Sorted and without owners and times: the same files make the same zip.
     (cd "$tree" && find . -type f | LC_ALL=C sort | TZ=UTC zip -q -X -9 -@ "$zip")
     "$root/scripts/package_check.py" "$zip"
-    printf '%s\n' "$variant" >"$work/variant"
 }
 
 # ---- the Debian package ----
