@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import socketserver
 import statistics
 import subprocess
@@ -31,6 +32,7 @@ CPU_MS_MOST = 5.0
 RSS_MB_MOST = 12.0
 RUNS = 20
 START_SECONDS = 20
+DATABASE_MS = 100
 LIBC = re.compile(r"(ld-linux-[\w-]+|lib(c|m|pthread|dl|rt|resolv))\.so\.\d+")
 RPATH = "/var/task/lib"
 NEXT = "/2018-06-01/runtime/invocation/next"
@@ -113,6 +115,8 @@ class RuntimeApi(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked = threading.Event()
         self.failure = None
+        # It never answers: what a connection costs is not the program's matter alone.
+        self.database = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def server_bind(self):
@@ -153,8 +157,8 @@ def environment(api):
                            "/var/task/lib:/opt/lib",
         "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "TZ": ":UTC",
-        # Nobody is there: what a connection costs is the database's matter.
-        "DATABASE_URL": "postgresql://switchboard_gateway@127.0.0.1:1/switchboard",
+        "DATABASE_URL": f"host=127.0.0.1 port={api.database.getsockname()[1]} user=switchboard",
+        "SWITCHBOARD_DATABASE_CONNECT_TIMEOUT_MS": str(DATABASE_MS),
         "SWITCHBOARD_TLS_CA_FILE": "/var/task/ca.pem",
     }
 
@@ -193,6 +197,7 @@ def start_once(proc, command):
         process.wait()
         api.shutdown()
         api.server_close()
+        api.database.close()
 
 
 def check_start(root, has_limits):
@@ -205,7 +210,8 @@ def check_start(root, has_limits):
     cpu, wall, memory = zip(*runs)
     print(f"first request for an invocation, {RUNS} starts: {statistics.median(cpu):.1f} ms of"
           f" processor time (least {min(cpu):.1f}), {statistics.median(wall):.1f} ms by the clock"
-          f" (least {min(wall):.1f}), {max(memory):.1f} MB of memory")
+          f" (least {min(wall):.1f}; {DATABASE_MS} of them wait for a database), {max(memory):.1f} MB"
+          " of memory")
     # The least: what others on this machine do to its caches is not ours.
     if has_limits and min(cpu) > CPU_MS_MOST:
         sys.exit(f"more than {CPU_MS_MOST:g} ms of processor time")
