@@ -138,6 +138,7 @@ static void create(struct lambda *lambda)
              (unsigned long long)random);
     lambda->runtime = http_pool_create(lambda->loop);
     lambda->pool = sender.pool = http_pool_create(lambda->loop);
+    http_pool_trust(lambda->pool, lambda->config->tls_ca_file);
     lambda->store = stateless.store =
         store_create_single(lambda->loop, lambda->config, &lambda->metrics, &events, lambda);
     lambda->sender = stateless.sender = sender_create(&sender);
