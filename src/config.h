@@ -29,12 +29,12 @@ struct config {
     char *management_access_key_id;     /* "": requests to @connections need no signature, */
     char *management_secret_access_key; /* but then only this machine may make them; secret */
     char *management_allow;             /* methods; default POST,GET,DELETE */
-    char *development; /* on off: unsigned requests of this machine to the WebSocket port; off */
-    char *domain_name;     /* requestContext.domainName; "" = the Host of the handshake */
-    char *api_id;          /* requestContext.apiId; default "local" */
-    char *aws_region;      /* in ARNs of events */
-    char *aws_account_id;  /* the same */
-    char *node_name;       /* default "" = <hostname>:<port> */
+    char *development;    /* on off: unsigned requests of this machine to the WebSocket port; off */
+    char *domain_name;    /* requestContext.domainName; "" = the Host of the handshake */
+    char *api_id;         /* requestContext.apiId; default "local" */
+    char *aws_region;     /* in ARNs of events */
+    char *aws_account_id; /* the same */
+    char *node_name;      /* default "" = <hostname>:<port> */
     char *ports_file; /* "" or a file that gets {"port":..,"adminPort":..,"pid":..} once serving */
 
     /* @connections of somebody else's gateway */

@@ -59,7 +59,6 @@ struct http_env {
     void *ctx;
 };
 
-
 enum status http_create(const struct http_env *env, struct http **out, struct error *err) MUST_USE;
 /* Takes a socket of the WebSocket port over, from which nothing has been read yet. */
 void http_adopt(struct http *http, int fd);

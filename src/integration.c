@@ -73,17 +73,21 @@ static void kept_free(struct kept *kept)
     free(kept);
 }
 
+static void unlink_call(struct call *call)
+{
+    if (call->prev)
+        call->prev->next = call->next;
+    else if (call->integrations->first == call)
+        call->integrations->first = call->next;
+    if (call->next)
+        call->next->prev = call->prev;
+    call->prev = call->next = NULL;
+}
+
 /* Calls done; the call is gone afterwards. */
 static void finish(struct call *call, struct integration_result *result)
 {
-    struct integrations *integrations = call->integrations;
-
-    if (call->prev)
-        call->prev->next = call->next;
-    else
-        integrations->first = call->next;
-    if (call->next)
-        call->next->prev = call->prev;
+    unlink_call(call);
     result->latency_ms = clock_mono_ms() - call->began_ms;
     call->done(call->ctx, result);
     kept_free(call->kept);
@@ -767,6 +771,8 @@ void integrations_close(struct integrations *integrations)
     while (integrations->first) {
         struct call *call = integrations->first;
 
+        assert(!call->prev); /* it is the first */
+        unlink_call(call);
         if (call->http)
             http_call_cancel(call->http);
         finish_failed(call, INTEGRATION_FAILED, "stopping");

@@ -78,18 +78,19 @@ struct app {
 
 /* ---- ready ---- */
 
+static bool is_database_up(const struct store *store)
+{
+    return store_is_up(store, STORE_CONTROL) && store_is_up(store, STORE_FOLLOWER) &&
+           store_is_up(store, STORE_EVENT);
+}
+
 static bool is_ready(void *ctx, const char **reason)
 {
     const struct app *app = ctx;
 
     if (app->state > APP_SERVING)
         *reason = "stopping";
-    else if (!app->store && app->state == APP_SERVING)
-        return true;
-    else if (!app->store)
-        *reason = "starting";
-    else if (!store_is_up(app->store, STORE_CONTROL) || !store_is_up(app->store, STORE_FOLLOWER) ||
-             !store_is_up(app->store, STORE_EVENT))
+    else if (app->store && !is_database_up(app->store))
         *reason = "database is away";
     else if (app->state == APP_STARTING)
         *reason = "node is not registered";
@@ -202,7 +203,19 @@ static void on_left(void *ctx)
 /* Whether the database has all, or cannot be told. */
 static bool is_written(const struct app *app)
 {
-    return backend_backlog(app->backend) == 0 || !store_is_up(app->store, STORE_CONTROL);
+    return !app->store || backend_backlog(app->backend) == 0 ||
+           !store_is_up(app->store, STORE_CONTROL);
+}
+
+static void end_lease(struct app *app)
+{
+    if (!app->store) {
+        on_left(app);
+        return;
+    }
+    app->state = APP_LEAVING;
+    app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
+    node_leave(app->node);
 }
 
 /* Clients get a close frame and time to answer it, then their $disconnects are written, then the
@@ -212,17 +225,11 @@ static void on_stop_tick(void *ctx)
     struct app *app = ctx;
     bool is_late = loop_now_ms(app->loop) >= app->stop_deadline_ms;
 
-    if (app->state == APP_CLOSING && !app->store &&
-        (is_late || connections_count(app->connections) == 0)) {
+    if (app->state == APP_CLOSING &&
+        (is_late || (connections_count(app->connections) == 0 && is_written(app))))
+        end_lease(app);
+    else if (app->state == APP_LEAVING && is_late)
         on_left(app);
-    } else if (app->state == APP_CLOSING &&
-               (is_late || (connections_count(app->connections) == 0 && is_written(app)))) {
-        app->state = APP_LEAVING;
-        app->stop_deadline_ms = loop_now_ms(app->loop) + app->config.shutdown_timeout_ms;
-        node_leave(app->node);
-    } else if (app->state == APP_LEAVING && is_late) {
-        on_left(app);
-    }
 }
 
 static void on_signal(void *ctx, int signum)

@@ -427,6 +427,7 @@ static void check_token(struct event_call *call)
         return;
     }
     free(call->token.text);
+    call->token = (struct gateway_token){.text = NULL};
     stateless_find_token(&call->event, &call->token);
     buf_init(&claims, CLAIMS_BYTES);
     buf_init(&authorizer, SIZE_MAX); /* a few times the claims */
