@@ -771,8 +771,10 @@ void integrations_close(struct integrations *integrations)
     while (integrations->first) {
         struct call *call = integrations->first;
 
-        assert(!call->prev); /* it is the first */
-        unlink_call(call);
+        integrations->first = call->next;
+        if (call->next)
+            call->next->prev = NULL;
+        call->next = NULL;
         if (call->http)
             http_call_cancel(call->http);
         finish_failed(call, INTEGRATION_FAILED, "stopping");
