@@ -72,6 +72,9 @@ static enum status parse_name(struct parser *p, struct expression_part *part)
     if (skip_name(p, "integration.response.header") ||
         skip_name(p, "integration.response.multivalueheader"))
         return parse_header(p, part);
+    part->kind = EXPRESSION_NOTHING;
+    if (skip_name(p, "integration.response.body"))
+        return parse_path(p, part);
     return fail_at(p, "request.body, integration.response.statuscode or "
                       "integration.response.header is expected");
 }

@@ -13,7 +13,8 @@ enum expression_kind {
     EXPRESSION_LITERAL,
     EXPRESSION_BODY,   /* request.body[.path] */
     EXPRESSION_STATUS, /* integration.response.statuscode */
-    EXPRESSION_HEADER  /* integration.response.header.N and .multivalueheader.N */
+    EXPRESSION_HEADER, /* integration.response.header.N and .multivalueheader.N */
+    EXPRESSION_NOTHING /* integration.response.body.path: taken, and empty on API Gateway too */
 };
 
 enum { EXPRESSION_PARTS = 16 };

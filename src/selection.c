@@ -59,6 +59,8 @@ static void add_part(const struct expression_part *part, const struct json *tree
         if (value)
             buf_adds(key, value);
         break;
+    case EXPRESSION_NOTHING:
+        break;
     }
 }
 

@@ -75,6 +75,7 @@ static void test_variables_of_the_answer(void **state)
     (void)state;
     assert_key("${integration.response.statuscode}", NULL, &answer, "404");
     assert_key("$integration.response.statuscode", NULL, &answer, "404");
+    assert_key("$integration.response.body.errorMessage", "{\"errorMessage\":1}", &answer, "");
     assert_key("${integration.response.header.X-KIND}", NULL, &answer, "special");
     assert_key("${integration.response.multivalueheader.x-kind}", NULL, &answer, "special");
     assert_key("${request.body.x}-${integration.response.statuscode}", "{\"x\":1}", &answer,
