@@ -99,31 +99,12 @@ static bool take_headers(const struct json *object, char **subprotocol)
 
 /* ---- body ---- */
 
-/* Any bytes as UTF-8: a frame is text. */
-static void take_text(const char *bytes, size_t len, struct lambda_response *out)
-{
-    struct buf text;
-    size_t at = 0;
-
-    buf_init(&text, SIZE_MAX);
-    while (at < len) {
-        size_t n = utf8_char_len(bytes + at, len - at);
-
-        if (n)
-            buf_add(&text, bytes + at, n);
-        else
-            buf_adds(&text, "\xEF\xBF\xBD"); /* U+FFFD */
-        at += n ? n : 1;
-    }
-    out->body_len = text.len;
-    out->body = buf_take(&text);
-}
-
 static bool take_body(const struct json *object, struct lambda_response *out)
 {
     const struct json *body = get_present(object, "body");
     const struct json *is_base64 = get_present(object, "isBase64Encoded");
     unsigned char *decoded;
+    struct buf text;
     size_t len;
 
     if ((body && json_type(body) != JSON_STRING) ||
@@ -139,9 +120,55 @@ static bool take_body(const struct json *object, struct lambda_response *out)
     decoded = base64_decode(json_text(body), strlen(json_text(body)), &len);
     if (!decoded)
         return false;
-    take_text((const char *)decoded, len, out);
+    buf_init(&text, SIZE_MAX);
+    buf_add_utf8(&text, (const char *)decoded, len); /* a frame is text */
     free(decoded);
+    out->body_len = text.len;
+    out->body = buf_take(&text);
     return true;
+}
+
+/* ---- texts that are no UTF-8 ---- */
+
+enum { ESCAPE_LEN = 6 }; /* \uXXXX */
+
+/* -1 when no such escape stands there. */
+static long escaped_code(const char *at, size_t len)
+{
+    char digits[5] = "";
+
+    if (len < ESCAPE_LEN || at[0] != '\\' || at[1] != 'u')
+        return -1;
+    memcpy(digits, at + 2, 4);
+    return strspn(digits, "0123456789abcdefABCDEF") == 4 ? strtol(digits, NULL, 16) : -1;
+}
+
+/* Returns the length of the escape at the backslash; what is no character becomes U+FFFD. */
+static size_t mend_escape(char *at, size_t len)
+{
+    long code = escaped_code(at, len);
+    bool is_high = code >= 0xD800 && code <= 0xDBFF;
+    long low = is_high ? escaped_code(at + ESCAPE_LEN, len - ESCAPE_LEN) : -1;
+
+    if (low >= 0xDC00 && low <= 0xDFFF)
+        return (size_t)2 * ESCAPE_LEN;
+    if (code == 0 || (code >= 0xD800 && code <= 0xDFFF))
+        memcpy(at + 2, "fffd", 4);
+    return code < 0 ? 2 : ESCAPE_LEN;
+}
+
+/* JSON of functions may have NUL and half of a surrogate pair by escape: JavaScript's has.  Ours is
+ * stricter; U+FFFD takes their place then. */
+static enum status parse_mended(const char *text, size_t len, struct json **out)
+{
+    char *copy = mem_strndup(text, len);
+    enum status status;
+
+    for (size_t at = 0; at < len;)
+        at += copy[at] == '\\' ? mend_escape(copy + at, len - at) : 1;
+    status = json_parse(copy, len, out, NULL);
+    free(copy);
+    return status;
 }
 
 /* ---- the whole ---- */
@@ -182,7 +209,7 @@ void lambda_response_parse(const char *text, size_t len, bool is_error, struct l
     struct json *json = NULL;
 
     *out = (struct lambda_response){.kind = LAMBDA_RESPONSE_NONE};
-    if (json_parse(text, len, &json, NULL) == OK)
+    if (json_parse(text, len, &json, NULL) == OK || parse_mended(text, len, &json) == OK)
         out->kind = take(json, is_error, out);
     else if (is_error)
         out->kind = LAMBDA_RESPONSE_ERROR;

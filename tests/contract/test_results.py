@@ -257,10 +257,17 @@ def ask_text(client, text):
 
 @pytest.mark.parametrize("body", [
     '{"message" : "spaced",  "n":1.0}', "\u00e4\u20ac\U0001f600", 'quote " \\ \t\n', "{broken",
-    "\u0001\u001f", "a\u0000b", " leading and trailing "])
+    "\u0001\u001f", " leading and trailing "])
 def test_2_2_the_body_is_sent_byte_for_byte(two_way, functions, body):
     functions["app"] = messages_only(lambda _: {"statusCode": 200, "body": body})
     assert ask_text(two_way.open(), "hello") == body
+
+
+@pytest.mark.parametrize("body, sent", [
+    ("a\u0000b", "a\ufffdb"), ("half \ud83d of a pair", "half \ufffd of a pair")])
+def test_2_2_what_is_no_character_is_replaced(two_way, functions, body, sent):
+    functions["app"] = messages_only(lambda _: {"statusCode": 200, "body": body})
+    assert ask_text(two_way.open(), "hello") == sent
 
 
 @pytest.mark.parametrize("result", [{"statusCode": 200, "body": ""}, {"statusCode": 200},

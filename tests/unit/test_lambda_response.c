@@ -62,6 +62,20 @@ static void test_proxy_response_is_read(void **state)
     expect_proxy("{\"statusCode\":500,\"errorMessage\":\"x\"}", 500, NULL, NULL);
 }
 
+static void test_what_is_no_character_is_replaced(void **state)
+{
+    (void)state;
+    expect_proxy("{\"statusCode\":200,\"body\":\"a\\u0000b\\\\u0000\"}", 200,
+                 "a\xEF\xBF\xBD"
+                 "b\\u0000",
+                 NULL);
+    expect_proxy("{\"statusCode\":200,\"body\":\"\\ud83d\\uDE00 \\ud83d \\uDE00\\ud83d\"}", 200,
+                 "\xF0\x9F\x98\x80 \xEF\xBF\xBD \xEF\xBF\xBD\xEF\xBF\xBD", NULL);
+    expect_kind("{\"statusCode\":200,\"body\":\"\\u000\"}", false, LAMBDA_RESPONSE_MALFORMED);
+    expect_kind("{\"statusCode\":200,\"body\":\"\\ud83d\\u00", false, LAMBDA_RESPONSE_MALFORMED);
+    expect_kind("\\", false, LAMBDA_RESPONSE_MALFORMED);
+}
+
 static void test_status_is_an_integer_or_its_digits(void **state)
 {
     static const char *const wrong[] = {
@@ -219,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_proxy_response_is_read),
+        cmocka_unit_test(test_what_is_no_character_is_replaced),
         cmocka_unit_test(test_status_is_an_integer_or_its_digits),
         cmocka_unit_test(test_other_shapes_are_malformed),
         cmocka_unit_test(test_null_and_nothing_are_no_answer),
