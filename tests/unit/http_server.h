@@ -56,6 +56,7 @@ struct server {
     atomic_int accepted;
     atomic_int requests;
     atomic_int closed_by_peer;
+    atomic_int said_bye; /* and closed */
     struct server_peer peers[SERVER_PEERS];
 };
 
@@ -145,6 +146,7 @@ static inline void server_act(struct server *server, struct server_peer *peer, c
     } else if (strncmp(path, "/bye", 4) == 0) {
         server_answer(peer, "bye", 3);
         server_close(peer);
+        atomic_fetch_add(&server->said_bye, 1);
     } else if (strncmp(path, "/close", 6) == 0 ||
                (strncmp(path, "/die", 4) == 0 && peer->requests > 1)) {
         server_close(peer);
