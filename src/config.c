@@ -133,7 +133,7 @@ static const struct setting settings[] = {
     TEXT(rate_limit_user, "", "the same for all connections of a user together"),
     TEXT(rate_limit_routes, "", "the same for single routes: chat=100/s:200,typing=50/s"),
     TEXT(rate_limit_stage, "", "the same for all handshakes and messages together, on this node"),
-    AWS_TEXT(rate_limit_account, "", "10000/s:5000", "the same, in front of the stage's; empty: none"),
+    AWS_TEXT(rate_limit_account, "", "10000/s:5000", "the same with requests of the management API, in front of the stage's; empty: none"),
     AWS_TEXT(rate_limit_connects, "", "500/s:500", "the same for handshakes alone; empty: none"),
     INTEGER(throttle_close_after, "0", 0, 1000000, "throttled messages in a row after which a connection is closed with 1008; 0: never (on AWS: unknown)"),
     INTEGER(max_deliveries, "10000", 1, 1000000, "rows that a route may return"),

@@ -227,6 +227,15 @@ void gateway_closed(struct gateway *gateway, struct connection *connection)
     leave(gateway, connection);
 }
 
+bool gateway_take_request(struct gateway *gateway)
+{
+    bool is_taken = gateway_limits_take_account(gateway->limits);
+
+    if (!is_taken)
+        gateway->env.metrics->throttled++;
+    return is_taken;
+}
+
 /* ---- life ---- */
 
 static enum status apply_settings(struct gateway *gateway, struct error *err)

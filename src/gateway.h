@@ -74,6 +74,9 @@ void gateway_peer_close(struct gateway *gateway, struct connection *connection, 
 /* The socket is gone, for whatever cause; the connection may be freed after this turn. */
 void gateway_closed(struct gateway *gateway, struct connection *connection);
 
+/* A request of the management API: false when the account has too many of everything. */
+bool gateway_take_request(struct gateway *gateway) MUST_USE;
+
 /* The management API sent something to it: that is activity, and other nodes are to see it. */
 void gateway_touch(struct gateway *gateway, struct connection *connection);
 

@@ -381,6 +381,15 @@ static struct handshake *begin(struct gateway *gateway, const struct http_head *
     return handshake;
 }
 
+static bool is_within_rates(struct gateway *gateway)
+{
+    struct api *api = gateway->env.api;
+    struct api_route *route = api ? api_route(api, "$connect") : NULL;
+
+    return gateway_limits_take_connect(gateway->limits) &&
+           (!route || rate_bucket_take(&route->bucket, &route->rate, clock_mono_ms()) == 0);
+}
+
 void gateway_handshake(struct gateway *gateway, const struct http_head *head, const char *peer_ip,
                        gateway_response_fn *done, void *ctx)
 {
@@ -402,7 +411,7 @@ void gateway_handshake(struct gateway *gateway, const struct http_head *head, co
     handshake = begin(gateway, head, peer_ip);
     handshake->done = done;
     handshake->ctx = ctx;
-    if (!gateway_limits_take_connect(gateway->limits)) {
+    if (!is_within_rates(gateway)) {
         metrics->throttled++;
         handshake_finish(handshake, 429, NULL);
         return;

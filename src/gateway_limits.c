@@ -68,10 +68,14 @@ static bool take(struct rate_bucket *bucket, const struct rate *rate)
     return rate->burst <= 0 || rate_bucket_take(bucket, rate, clock_mono_ms()) == 0;
 }
 
+bool gateway_limits_take_account(struct gateway_limits *limits)
+{
+    return take(&limits->account, &limits->rates.account);
+}
+
 bool gateway_limits_take_all(struct gateway_limits *limits)
 {
-    return take(&limits->account, &limits->rates.account) &&
-           take(&limits->stage, &limits->rates.stage);
+    return gateway_limits_take_account(limits) && take(&limits->stage, &limits->rates.stage);
 }
 
 bool gateway_limits_take_connect(struct gateway_limits *limits)

@@ -22,6 +22,8 @@ void gateway_limits_free(struct gateway_limits *limits);
 enum status gateway_limits_set(struct gateway_limits *limits, const struct config *config,
                                const struct profile_settings *settings, struct error *err) MUST_USE;
 
+/* Anything: false when the account has too many of all together. */
+bool gateway_limits_take_account(struct gateway_limits *limits) MUST_USE;
 /* A message: false when the account or the stage has too many of all together. */
 bool gateway_limits_take_all(struct gateway_limits *limits) MUST_USE;
 /* A handshake: the same, and there may be too many of those alone. */

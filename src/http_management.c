@@ -192,6 +192,15 @@ static bool is_permitted(struct http_request *request)
     return false;
 }
 
+/* Signed requests alone: whoever may not ask cannot use up what the others have. */
+static bool is_within_rate(struct http_request *request)
+{
+    if (!request->env->gateway || gateway_take_request(request->env->gateway))
+        return true;
+    http_answer_error(request, 429, "LimitExceededException", "Too Many Requests");
+    return false;
+}
+
 /* The admin port has always taken paths without a stage; API Gateway has no such thing. */
 static bool is_stage(const struct http_request *request, const char *stage)
 {
@@ -241,20 +250,20 @@ static void on_posted(struct http_request *request, const struct rows *rows)
     answer_found(request, rows, 200);
 }
 
-/* Any bytes become a text message: what is not UTF-8 is replaced by U+FFFD, byte by byte. keep_nul:
- * PostgreSQL's text has no NUL, a frame may. */
-static void add_as_text(struct buf *out, const struct buf *body, bool keep_nul)
+/* As UTF-8 without NUL, which PostgreSQL's text cannot hold: U+FFFD stands in its place as well. */
+static void add_for_sql(struct buf *out, const struct buf *body)
 {
+    const char *at = body->data;
     const char *end = body->data + body->len;
-    size_t len;
+    const char *nul;
 
-    for (const char *at = body->data; at < end; at += len ? len : 1) {
-        len = utf8_char_len(at, (size_t)(end - at));
-        if (len && (*at || keep_nul))
-            buf_add(out, at, len);
-        else
-            buf_adds(out, "\xEF\xBF\xBD");
+    while (at < end && (nul = memchr(at, '\0', (size_t)(end - at)))) {
+        buf_add_utf8(out, at, (size_t)(nul - at));
+        buf_adds(out, "\xEF\xBF\xBD");
+        at = nul + 1;
     }
+    if (at < end)
+        buf_add_utf8(out, at, (size_t)(end - at));
 }
 
 /* A post is activity of the connection; its row is what the other nodes answer a GET from. */
@@ -274,7 +283,7 @@ static void post_elsewhere(struct http_request *request)
     };
 
     buf_init(&text, request->body.limit * 3);
-    add_as_text(&text, &request->body, false);
+    add_for_sql(&text, &request->body);
     params[1] = buf_str(&text);
     http_query(request, &query, on_posted);
     buf_done(&text);
@@ -288,7 +297,7 @@ static void post_here(struct http_request *request, struct connection *connectio
     struct buf text;
 
     buf_init(&text, request->body.limit * 3);
-    add_as_text(&text, &request->body, true);
+    buf_add_utf8(&text, request->body.data, request->body.len);
     delivery.payload = buf_str(&text);
     delivery.payload_len = text.len;
     if (deliver(&context, connection, &delivery) == 0) {
@@ -482,7 +491,7 @@ static void run_connection(struct http_request *request, const char *id)
         return;
     }
     snprintf(request->id, sizeof(request->id), "%s", id);
-    if (is_authentic(request) && is_permitted(request))
+    if (is_authentic(request) && is_permitted(request) && is_within_rate(request))
         http_run_method(request, &methods);
 }
 
@@ -490,7 +499,7 @@ static void run_send(struct http_request *request)
 {
     static const struct methods methods = {NULL, send_post, NULL, "POST"};
 
-    if (is_authentic(request) && is_permitted(request))
+    if (is_authentic(request) && is_permitted(request) && is_within_rate(request))
         http_run_method(request, &methods);
 }
 

@@ -259,7 +259,8 @@ static void on_hangup(void *ctx, int signum)
     struct app *app = ctx;
 
     (void)signum;
-    access_log_reopen(app->access_log);
+    if (app->access_log)
+        access_log_reopen(app->access_log);
 }
 
 /* ---- starting ---- */
@@ -526,11 +527,24 @@ static enum status start_auth(struct app *app, struct error *err)
     return OK;
 }
 
+/* Their metrics are there before the first event; SQL routes are found when they are asked for. */
+static void name_routes(struct app *app)
+{
+    static const char *const always[] = {"$connect", "$disconnect",
+                                         "POST /@connections/{connectionId}"};
+
+    for (size_t i = 0; i < ARRAY_LEN(always); i++)
+        cloudwatch_add_route(app->cloudwatch, always[i]);
+    for (size_t i = 0; app->api && i < app->api->route_count; i++)
+        cloudwatch_add_route(app->cloudwatch, app->api->routes[i].key);
+}
+
 static enum status open_logs(struct app *app, struct error *err)
 {
     const struct config *config = &app->config;
 
     app->cloudwatch = cloudwatch_create(config->api_id, config->stage);
+    name_routes(app);
     if (!*config->access_log_file)
         return OK;
     return access_log_create(app->loop, config->access_log_format, config->access_log_file,

@@ -76,6 +76,22 @@ def test_6_a_route_has_a_rate_and_a_burst_of_its_own(start):
     assert second.ask({"action": "echo", "n": 4}) == 4
 
 
+def test_6_a_route_of_the_description_has_a_throttle(database, start_server, tmp_path):
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps({
+        "integrations": {"sql": {"type": "sql"}},
+        "routes": {"$connect": {"integration": "sql", "throttle": "1/h:2"},
+                   "costly": {"integration": "sql", "throttle": "1/h:1"},
+                   "$default": "sql"}}))
+    database.execute(SQL)
+    server = start_server(database, **STRICT, api=path)
+    first, second = server.connect(), server.connect()
+    assert server.refused().status == 429
+    assert first.ask({"action": "costly", "n": 1}) == 1
+    second.send({"action": "costly", "n": 2})
+    assert ids_in(second.recv(), THROTTLED)[0] == second.id
+
+
 def test_6_a_frame_of_32_kb_is_taken(client):
     assert client.ask(message_of(32768)) == 32768
 

@@ -2,6 +2,7 @@
 """Section 9: access logs and metrics, with the names that CloudWatch has."""
 import json
 import re
+import signal
 
 import pytest
 from functions import FunctionError, Raw
@@ -195,6 +196,27 @@ def test_9_2_the_csv_format(start, functions, log):
     assert log.text().splitlines()[0] == f"{context['requestId']},CONNECT,200"
 
 
+def test_the_access_log_is_opened_again_after_a_hangup(start, log):
+    gateway = start(**log.settings("$context.eventType $context.connectionId"))
+    first = gateway.open()
+    log.text()
+    rotated = log.path.rename(log.path.with_suffix(".1"))
+    second = gateway.open()
+    wait_for(lambda: second.id in rotated.read_text(), "a line where the file went")
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for(log.path.exists, "the file is there again")
+    third = gateway.open()
+    assert log.text() == f"CONNECT {third.id}\n"
+    assert rotated.read_text() == f"CONNECT {first.id}\nCONNECT {second.id}\n"
+
+
+def test_a_hangup_without_an_access_log_is_nothing(gateway):
+    client = gateway.open()
+    gateway.process.send_signal(signal.SIGHUP)
+    assert gateway.management("POST", client.id, "still here").status == 200
+    assert client.recv() == "still here"
+
+
 # ---- 9.1: metrics ----
 
 SAMPLE = re.compile(r'^(\w+)\{(.*)\} ([0-9.e+]+)$')
@@ -323,9 +345,9 @@ def test_9_1_the_dimensions(start, functions):
     assert (labels["ApiId"], labels["Stage"]) == ("abc1234567", "prod")
 
 
-def test_9_1_error_metrics_publish_zeros(gateway):
-    gateway.open()
-    counted(gateway, "$connect", ConnectCount=1, MessageCount=1)
+@pytest.mark.parametrize("route", ["$connect", "$disconnect", "$default",
+                                   "POST /@connections/{connectionId}"])
+def test_9_1_error_metrics_publish_zeros(gateway, route):
     samples = Metrics(gateway).samples
-    assert all((name, "$connect") in samples
-               for name in ("IntegrationError", "ClientError", "ExecutionError"))
+    assert [samples[name, route] for name in ("IntegrationError", "ClientError", "ExecutionError")] \
+        == [0, 0, 0]

@@ -25,7 +25,8 @@ from databases import *  # noqa: F401,F403
 from harness import SECONDS, Client, Gone, call, read_answer, wait_for
 
 KEY, SECRET = "AKIDCONTRACT", "a-secret/of+the-tests"
-SETTINGS = {"management_access_key_id": KEY, "management_secret_access_key": SECRET}
+SETTINGS = {"aws_strict": "on", "management_access_key_id": KEY,
+            "management_secret_access_key": SECRET}
 JS = pathlib.Path(__file__).parents[1] / "js"
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -516,6 +517,21 @@ def test_7_4_row_8_a_client_that_does_not_read_is_429(start_server, database):
     assert answer.status == 429
     assert answer.header("x-amzn-ErrorType") == "LimitExceededException"
     assert UUID.fullmatch(answer.header("x-amzn-RequestId"))
+
+
+def test_7_4_row_8_past_the_rate_of_the_account_it_is_429(start_server, database):
+    server = start_server(database, **SETTINGS, rate_limit_account="1/h:3")
+    client = server.connect()
+    assert ask(server, "POST", path_of(client.id), b"x", key=None).status == 403  # costs nothing
+    assert ask(server, "POST", path_of(client.id), b"x").status == 200
+    assert ask(server, "GET", path_of(client.id)).status == 200
+    for method in ("POST", "GET", "DELETE"):
+        answer = ask(server, method, path_of(client.id))
+        assert answer.status == 429
+        assert answer.header("x-amzn-ErrorType") == "LimitExceededException"
+    assert ask(server, "POST", "/dev/@send", b'{"to":"all","message":1}').status == 429
+    assert client.recv() == "x"
+    assert server.metrics()["switchboard_throttled_total"] == 4
 
 
 # ---- without a key ----

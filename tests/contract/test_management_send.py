@@ -8,7 +8,8 @@ from databases import *  # noqa: F401,F403
 from harness import SECONDS, call, wait_for
 from test_management_api import KEY, SECRET, UNKNOWN_ID, ask
 
-SETTINGS = {"management_access_key_id": KEY, "management_secret_access_key": SECRET}
+SETTINGS = {"aws_strict": "on", "management_access_key_id": KEY,
+            "management_secret_access_key": SECRET}
 PORTS = pytest.mark.parametrize("port", ["port", "admin_port"], ids=["websocket", "admin"])
 SEND = "/dev/@send"
 

@@ -435,7 +435,8 @@ def read_to_end(connection):
         data += more
 
 
-METRIC = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (-?[0-9.e+]+|NaN|[+-]Inf)$')
+METRIC = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[^}"]|"(?:[^"\\]|\\.)*")*\})?'
+                    r' (-?[0-9.e+]+|NaN|[+-]Inf)$')
 
 
 def parse_metrics(text):
@@ -447,15 +448,20 @@ def parse_metrics(text):
             helped.add(line.split(" ", 3)[2])
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
-            assert kind in ("counter", "gauge") and name not in typed, line
+            assert kind in ("counter", "gauge", "summary") and name not in typed, line
             typed[name] = kind
         else:
             match = METRIC.match(line)
             assert match, f"not a sample: {line!r}"
-            assert match[1] in typed and match[1] in helped, f"no TYPE or HELP: {line!r}"
-            assert (typed[match[1]] == "counter") == match[1].endswith("_total"), line
-            assert match[1] not in values, f"twice: {line!r}"
-            values[match[1]] = float(match[3])
+            family = re.sub("_(sum|count)$", "", match[1])
+            family = family if typed.get(family) == "summary" else match[1]
+            assert family in typed and family in helped, f"no TYPE or HELP: {line!r}"
+            # The others have CloudWatch's names.
+            if family.startswith("switchboard_"):
+                assert (typed[family] == "counter") == family.endswith("_total"), line
+            name = match[1] + (match[2] or "")
+            assert name not in values, f"twice: {line!r}"
+            values[name] = float(match[3])
     return values
 
 
