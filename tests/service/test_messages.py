@@ -161,7 +161,7 @@ def test_what_is_no_message_is_refused(shared, client, path):
     for body in (b"", b"no json", b'{"a":1', b"{} {}", b'"\xff"', b'"\\u0000"', b"{\x00}"):
         answer = shared.http("POST", path, body)
         assert answer.status == 400 and "JSON" in answer.json()["message"], body
-    assert shared.http("POST", path, b"1" * 131073).status == 413
+    assert shared.http("POST", path, b"1" * 1048577).status == 413
     for method in ("GET", "PUT", "DELETE"):
         answer = shared.http(method, path)
         assert (answer.status, answer.header("allow")) == (405, "POST")
