@@ -116,12 +116,6 @@ void lambda_next(struct lambda *lambda)
 
 /* ---- and ends ---- */
 
-struct posting {
-    struct lambda *lambda;
-    const char *what; /* "response" or "error" */
-    lambda_posted *done;
-};
-
 /* Whether the next event may be asked for.  400: this is not the invocation that runs; asking again
  * would bring the same event for ever.  403: it was answered already.  410: it timed out, and
  * somebody else has it.  413: too large, and Lambda has told the caller. */
@@ -135,18 +129,15 @@ static bool may_go_on(const struct http_pool_answer *answer)
 
 static void on_posted(void *ctx, const struct http_pool_answer *answer)
 {
-    struct posting *posting = ctx;
-    struct lambda *lambda = posting->lambda;
-    lambda_posted *done = posting->done;
+    struct lambda *lambda = ctx;
     char why[128];
 
     if (answer->outcome != HTTP_ANSWERED || answer->status != 202)
-        log_warn("lambda.not_accepted", "what=%s status=%d error=%s", posting->what, answer->status,
+        log_warn("lambda.not_accepted", "what=%s status=%d error=%s", lambda->what, answer->status,
                  log_quote(answer->error));
-    snprintf(why, sizeof(why), "the %s was answered %d", posting->what, answer->status);
-    free(posting);
+    snprintf(why, sizeof(why), "the %s was answered %d", lambda->what, answer->status);
     if (may_go_on(answer))
-        done(lambda);
+        lambda->posted(lambda);
     else
         lambda_exit(lambda, why);
 }
@@ -158,7 +149,6 @@ static void post(struct lambda *lambda, const char *what, const char *error_type
                                           {"Content-Type", "application/json"}};
     size_t count = 2;
     char path[LAMBDA_URL_BYTES / 2], url[LAMBDA_URL_BYTES];
-    struct posting *posting = mem_alloc(sizeof(*posting));
     struct http_pool_request request = {.method = "POST",
                                         .url = url,
                                         .headers = headers,
@@ -167,7 +157,8 @@ static void post(struct lambda *lambda, const char *what, const char *error_type
                                         .timeout_ms = POST_TIMEOUT_MS,
                                         .max_answer_bytes = ANSWER_BYTES};
 
-    *posting = (struct posting){lambda, what, done};
+    lambda->what = what;
+    lambda->posted = done;
     if (*lambda->invocation_id)
         headers[count++] =
             (struct http_pool_header){"Lambda-Runtime-Invocation-Id", lambda->invocation_id};
@@ -177,7 +168,7 @@ static void post(struct lambda *lambda, const char *what, const char *error_type
     request.header_count = count;
     snprintf(path, sizeof(path), "/2018-06-01/runtime/invocation/%s/%s", lambda->request_id, what);
     write_url(url, path);
-    (void)http_pool_start(lambda->runtime, &request, on_posted, posting);
+    (void)http_pool_start(lambda->runtime, &request, on_posted, lambda);
 }
 
 void lambda_respond(struct lambda *lambda, const char *body, size_t len, lambda_posted *done)

@@ -16,6 +16,9 @@
 #include "stateless.h"
 #include "store.h"
 
+struct lambda;
+typedef void lambda_posted(struct lambda *lambda);
+
 enum {
     LAMBDA_ID_BYTES = 129,
     LAMBDA_URL_BYTES = 512,
@@ -52,6 +55,8 @@ struct lambda {
     struct metrics before; /* as it was when the invocation began */
     struct batch *batch;   /* of a queue's event; lambda_handler.c's */
     int status;            /* of the response, for the metrics */
+    const char *what;      /* is posted: "response" or "error" */
+    lambda_posted *posted; /* what is done then */
 };
 
 /* ---- lambda.c ---- */
@@ -66,7 +71,6 @@ void lambda_next(struct lambda *lambda);
 /* Registers as an extension, for which there is a SIGTERM; then lambda_next. */
 void lambda_register(struct lambda *lambda);
 /* POST /response or /error; then done. */
-typedef void lambda_posted(struct lambda *lambda);
 void lambda_respond(struct lambda *lambda, const char *body, size_t len, lambda_posted *done);
 void lambda_fail(struct lambda *lambda, const char *type, const char *text, lambda_posted *done);
 

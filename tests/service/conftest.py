@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: one PostgreSQL for the run, one database for a test (or a module), servers on it."""
+"""Fixtures: one PostgreSQL for the run, one database for a test (or a module), servers on it.
+
+--topology lambda: the servers are gateway and function (tests/lambda/topology.py), for the tests that
+are about what clients see.
+"""
 import os
 import pathlib
 import sys
@@ -9,6 +13,28 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--topology", choices=["node", "lambda"], default="node",
+                     help="what the tests of profiles talk to")
+
+
+def topology(config):
+    """The module with Server and Database."""
+    if config.getoption("topology", "node") == "node":
+        return harness
+    sys.path[:0] = [str(harness.ROOT / "tests" / name) for name in ("lambda", "contract")]
+    import topology as module
+    return module
+
+
+def pytest_collection_modifyitems(config, items):
+    module = topology(config)
+    for item in items if module is not harness else ():
+        reason = module.NOT_IN_A_FUNCTION.get(item.originalname)
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=f"not in a function: {reason}"))
 
 
 def pytest_configure(config):
@@ -27,6 +53,11 @@ def show_logs(servers):
     for server in servers:
         print(f"---- the end of {server.directory / 'log'}")
         print(server.log()[-6000:])
+
+
+def create_database(cluster, config):
+    database = cluster.create_database()
+    return topology(config).Database(cluster, database.name)
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +82,8 @@ def own_cluster():
 
 
 @pytest.fixture
-def database(cluster):
-    database = cluster.create_database()
+def database(cluster, request):
+    database = create_database(cluster, request.config)
     yield database
     cluster.drop_database(database)
 
@@ -63,7 +94,7 @@ def start_server(request, tmp_path):
     servers = []
 
     def start(database, wait=True, **settings):
-        server = harness.Server(database, tmp_path, **settings)
+        server = topology(request.config).Server(database, tmp_path, **settings)
         servers.append(server)
         return server.start(wait)
 
@@ -86,8 +117,8 @@ def server(database, start_server):
 
 
 @pytest.fixture(scope="module")
-def shared_database(cluster):
-    database = cluster.create_database()
+def shared_database(cluster, request):
+    database = create_database(cluster, request.config)
     yield database
     cluster.drop_database(database)
 
@@ -98,7 +129,8 @@ def module_server(shared_database, request, tmp_path_factory):
     prepare = getattr(request.module, "SQL", None)
     if prepare:
         shared_database.execute(prepare)
-    server = harness.Server(shared_database, tmp_path_factory.mktemp("shared"), **settings)
+    server = topology(request.config).Server(shared_database,
+                                             tmp_path_factory.mktemp("shared"), **settings)
     server.start()
     yield server
     server.destroy()
