@@ -602,6 +602,8 @@ static void read_input(struct pg *pg)
 
     take_results(pg); /* what came before the end, if this is it */
     take_notifications(pg);
+    /* libpq may have read the end together with what came before it. */
+    is_alive = is_alive && PQstatus(pg->conn) == CONNECTION_OK;
     if (!is_alive && pg->state == PG_READY)
         lose_connection(pg);
 }
@@ -974,7 +976,8 @@ bool pg_is_alive(struct pg *pg)
     if (pg->state != PG_READY)
         return pg->state < PG_READY;
     descriptor = (struct pollfd){.fd = PQsocket(pg->conn), .events = POLLIN | POLLRDHUP};
-    if (poll(&descriptor, 1, 0) > 0)
+    /* First comes what the server said about it, and then the end. */
+    while (pg->state == PG_READY && poll(&descriptor, 1, 0) > 0)
         read_input(pg);
     return pg->state == PG_READY;
 }
