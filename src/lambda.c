@@ -14,7 +14,8 @@
 
 enum {
     INIT_MS = 3000, /* for the database, at most: Lambda gives ten seconds for everything */
-    WAIT_MS = 5000  /* for a database that is away, when an event has come */
+    WAIT_MS = 5000, /* for a database that is away, when an event has come */
+    TELL_MS = 1000  /* for telling the client that a statement took too long */
 };
 
 bool lambda_is_here(void)
@@ -79,8 +80,9 @@ static void wait_for_database(struct lambda *lambda, int64_t most_ms)
 void lambda_begin(struct lambda *lambda)
 {
     int64_t left_ms = lambda->deadline_ms - clock_mono_ms();
+    int64_t reserve_ms = left_ms / 5 < TELL_MS ? left_ms / 5 : TELL_MS;
 
-    store_limit(lambda->store, left_ms);
+    store_limit(lambda->store, lambda->deadline_ms - reserve_ms);
     if (store_check(lambda->store))
         lambda_handle(lambda);
     else

@@ -44,13 +44,17 @@ struct store {
     size_t slot_count; /* CONTROL, FOLLOWER, then the EVENT slots */
     struct slot *slots;
     size_t events_up;
-    bool is_single;     /* one slot, which is every lane */
-    int64_t timeout_ms; /* of its statements; 0: integration_timeout_ms */
+    bool is_single;      /* one slot, which is every lane */
+    int64_t deadline_ms; /* of its statements; 0: none but integration_timeout_ms */
     bool is_outage_logged;
     bool is_stopping;
 };
 
-enum { FIRST_EVENT_SLOT = 2, CALL_SQL_BYTES = 320 };
+enum {
+    FIRST_EVENT_SLOT = 2,
+    CALL_SQL_BYTES = 320,
+    LEAST_TIMEOUT_MS = 200 /* what was sent is written down even at the end */
+};
 
 static void connect_slot(struct slot *slot);
 
@@ -173,8 +177,11 @@ static void on_notify(void *ctx, const char *channel, const char *payload)
 static void write_call_sql(const struct store *store, char out[CALL_SQL_BYTES])
 {
     const struct config *config = store->config;
-    int64_t timeout_ms = store->timeout_ms ? store->timeout_ms : config->integration_timeout_ms;
+    int64_t timeout_ms = config->integration_timeout_ms;
+    int64_t left_ms = store->deadline_ms - clock_mono_ms();
 
+    if (store->deadline_ms && left_ms < timeout_ms)
+        timeout_ms = left_ms > LEAST_TIMEOUT_MS ? left_ms : LEAST_TIMEOUT_MS;
     snprintf(out, CALL_SQL_BYTES,
              "select set_config('statement_timeout', '%lld', true),"
              " set_config('switchboard.max_deliveries', '%lld', true),"
@@ -349,16 +356,10 @@ static void refuse(struct store *store, pg_done *done, void *ctx)
     loop_at_end_of_turn(store->loop, &refused->deferred);
 }
 
-void store_limit(struct store *store, int64_t timeout_ms)
+void store_limit(struct store *store, int64_t deadline_ms)
 {
-    int64_t most_ms = store->config->integration_timeout_ms;
-    char call_sql[CALL_SQL_BYTES];
-
     assert(store->is_single);
-    store->timeout_ms = timeout_ms < 1 ? 1 : timeout_ms < most_ms ? timeout_ms : most_ms;
-    write_call_sql(store, call_sql);
-    if (store->slots[0].pg)
-        pg_set_call_sql(store->slots[0].pg, call_sql);
+    store->deadline_ms = deadline_ms;
 }
 
 static struct slot *find_slot(struct store *store, enum store_lane lane, int slot)
@@ -378,7 +379,12 @@ static struct slot *find_slot(struct store *store, enum store_lane lane, int slo
 void store_call(struct store *store, const struct store_query *query, pg_done *done, void *ctx)
 {
     struct slot *slot = find_slot(store, query->lane, query->slot);
+    char call_sql[CALL_SQL_BYTES];
 
+    if (slot && slot->is_up && store->is_single) {
+        write_call_sql(store, call_sql);
+        pg_set_call_sql(slot->pg, call_sql);
+    }
     if (slot && slot->is_up)
         pg_call(slot->pg, query->name, query->sql, query->params, query->param_count, done, ctx);
     else

@@ -34,9 +34,9 @@ struct store *store_create_single(struct loop *loop, const struct config *config
 /* Before a single store is used again: a connection that died meanwhile is noticed here, and one
  * that is down connects at once instead of when its back-off is over.  True when it is up. */
 bool store_check(struct store *store);
-/* How long a statement of a single store may take from now on: an invocation has a deadline.  Never
- * more than integration_timeout_ms. */
-void store_limit(struct store *store, int64_t timeout_ms);
+/* When statements of a single store end that are sent from now on (clock_mono_ms()): an invocation
+ * has a deadline.  None takes more than integration_timeout_ms. */
+void store_limit(struct store *store, int64_t deadline_ms);
 
 struct store *store_create(struct loop *loop, const struct config *config, struct metrics *metrics,
                            const struct store_events *events, void *ctx) MUST_USE;
