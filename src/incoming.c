@@ -7,12 +7,22 @@
 
 #include "base64url.h"
 
+static const char latency_key[] = "integrationLatency"; /* of an authorizer */
+
 static const char *text_of(const struct json *object, const char *key)
 {
     const struct json *value =
         object && json_type(object) == JSON_OBJECT ? json_get(object, key) : NULL;
 
     return value ? json_text(value) : NULL;
+}
+
+/* null is as good as not there, as everywhere in an event. */
+static bool has_value(const struct json *object, const char *key)
+{
+    const struct json *value = json_get(object, key);
+
+    return value && json_type(value) != JSON_NULL;
 }
 
 static bool has_text(const struct json *object, const char *key, const char *text)
@@ -82,13 +92,13 @@ static enum incoming_kind find_kind(const struct json *document)
     if (is_scheduled(document))
         return INCOMING_SCHEDULE;
     if (text_of(document, "source") && text_of(document, "detail-type") &&
-        json_get(document, "detail"))
+        has_value(document, "detail"))
         return INCOMING_EVENTBRIDGE;
     if (has_text(first_record(document), "eventSource", "aws:sqs"))
         return INCOMING_SQS;
     if (has_text(first_record(document), "EventSource", "aws:sns"))
         return INCOMING_SNS;
-    if ((context && json_get(context, "http")) || json_get(document, "httpMethod"))
+    if ((context && has_value(context, "http")) || has_value(document, "httpMethod"))
         return INCOMING_HTTP;
     return text_of(document, "op") ? INCOMING_COMMAND : INCOMING_UNKNOWN;
 }
@@ -115,7 +125,7 @@ const char *incoming_kind_name(enum incoming_kind kind)
 /* ---- its members ---- */
 
 /* Messages never come in base64 from a WebSocket API today; it is part of the shape all the same.
- */
+ * What cannot be a text of PostgreSQL when it is decoded stays as it came. */
 static void take_body(struct incoming *out)
 {
     const struct json *flag = json_get(out->document, "isBase64Encoded");
@@ -126,20 +136,32 @@ static void take_body(struct incoming *out)
     if (!out->body || !flag || !json_is_true(flag))
         return;
     bytes = base64_decode(out->body, strlen(out->body), &len);
-    if (!bytes)
-        return;
-    out->body = out->decoded = mem_strndup((const char *)bytes, len);
+    if (bytes && !memchr(bytes, 0, len) && utf8_is_valid((const char *)bytes, len))
+        out->body = out->decoded = mem_strndup((const char *)bytes, len);
     free(bytes);
+}
+
+/* Where the gateway has one it says who that is; how long it took says nothing. */
+static bool has_authorizer(const struct json *context)
+{
+    const struct json *authorizer = object_of(context, "authorizer");
+
+    for (const struct json *m = authorizer ? json_first(authorizer) : NULL; m; m = json_next(m))
+        if (strcmp(json_key(m), latency_key) != 0 && json_type(m) != JSON_NULL)
+            return true;
+    return false;
 }
 
 static void take_context(struct incoming *out)
 {
     const struct json *context = object_of(out->document, "requestContext");
-    const struct json *identity = context ? object_of(context, "identity") : NULL;
+    const struct json *identity;
 
     if (!context)
         return;
+    identity = object_of(context, "identity");
     out->request_context = context;
+    out->has_authorizer = has_authorizer(context);
     out->connection_id = text_of(context, "connectionId");
     out->request_id = text_of(context, "requestId");
     out->message_id = text_of(context, "messageId");
@@ -209,7 +231,7 @@ static void write_authorizer(const struct json *known, const char *authorizer, s
     }
     json_open(out, "authorizer", '{');
     for (const struct json *m = json_first(known); m; m = json_next(m))
-        if (strcmp(json_key(m), "integrationLatency") != 0)
+        if (strcmp(json_key(m), latency_key) != 0)
             json_write(out, json_key(m), m);
     json_close(out, '}');
 }

@@ -28,6 +28,7 @@ struct incoming {
     enum incoming_kind kind;
     struct json *document;
     const struct json *request_context; /* of the first four */
+    bool has_authorizer;                /* one of the gateway's has let the connection in */
     const char *connection_id;
     const char *request_id;
     const char *message_id;

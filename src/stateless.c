@@ -34,6 +34,7 @@ struct event_call {
     struct gateway_token token;
     char *authorizer; /* JSON object text of a CONNECT whose token was verified here */
     int64_t deadline_ms;
+    int64_t wait_s; /* a limit was hit, that has something left after so long; 0: none was */
     size_t sending; /* frames on their way */
     bool is_refused;
     bool is_over; /* the backend has answered */
@@ -199,7 +200,7 @@ static void on_message_answered(void *ctx, enum backend_result result)
     finish_when_sent(call);
 }
 
-static void hand_over(struct event_call *call, const char *token, int64_t wait_s)
+static void hand_over(struct event_call *call, const char *token)
 {
     struct backend_message message = {
         .connection = call->connection,
@@ -216,20 +217,20 @@ static void hand_over(struct event_call *call, const char *token, int64_t wait_s
 
     if (!backend_touch(backend, call->connection->id, call->connection->last_activity_ms))
         log_debug("stateless.not_touched", "request=%s", log_quote(call->request_id));
-    if (wait_s == 0) {
+    if (call->wait_s == 0) {
         backend_message(backend, &message, on_message_answered, call);
         return;
     }
     call->is_refused = true;
     call->stateless->env.metrics->throttled++;
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)wait_s);
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)call->wait_s);
     backend_refuse(backend, &message, &refusal, on_message_answered, call);
 }
 
 static void on_keys(void *ctx);
 
 /* Verifies the token in the message, if there is one, and runs the route. */
-static void run_message(struct event_call *call, int64_t wait_s)
+static void run_message(struct event_call *call)
 {
     struct auth *auth = call->stateless->env.auth;
     struct buf claims;
@@ -241,7 +242,7 @@ static void run_message(struct event_call *call, int64_t wait_s)
         call->waiter = (struct jwks_waiter){.fn = on_keys, .ctx = call};
         auth_wait(auth, &call->waiter);
     } else {
-        hand_over(call, st == OK ? buf_str(&claims) : NULL, wait_s);
+        hand_over(call, st == OK ? buf_str(&claims) : NULL);
     }
     buf_done(&claims);
 }
@@ -253,7 +254,9 @@ static void on_tokens(void *ctx, const struct error *err, const struct rows *row
     if (err)
         log_warn("stateless.limits_failed", "error=%s sqlstate=%s next=%s", log_quote(err->text),
                  err->sqlstate, log_quote("running the message without them"));
-    run_message(call, err || rows_count(rows) == 0 ? 0 : rows_int(rows, 0, 0));
+    else if (rows_count(rows) > 0)
+        call->wait_s = rows_int(rows, 0, 0);
+    run_message(call);
 }
 
 /* The limits of a message, as array literals of rates and bursts: connection, user, route.  False
@@ -302,7 +305,7 @@ static void start_message(struct event_call *call)
         params[3] = buf_str(&bursts);
         stateless_query(call->stateless, &query, on_tokens, call);
     } else {
-        run_message(call, 0);
+        run_message(call);
     }
     buf_done(&rates);
     buf_done(&bursts);
@@ -421,8 +424,7 @@ static void check_token(struct event_call *call)
     enum status st = DENIED;
     struct buf claims, authorizer;
 
-    if (stateless->env.settings->auth == AUTH_OFF ||
-        json_get(call->event.request_context, "authorizer")) {
+    if (stateless->env.settings->auth == AUTH_OFF || call->event.has_authorizer) {
         register_connection(call);
         return;
     }
@@ -459,7 +461,7 @@ static void on_keys(void *ctx)
     if (call->kind == INCOMING_CONNECT)
         check_token(call);
     else
-        run_message(call, 0);
+        run_message(call);
 }
 
 /* ---- $disconnect ---- */
