@@ -643,6 +643,7 @@ struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool
     set_pool_options(call);
     set_message(call, request);
     curl_easy_setopt(call->curl, CURLOPT_FRESH_CONNECT, request->is_fresh ? 1L : 0L);
+    curl_easy_setopt(call->curl, CURLOPT_FORBID_REUSE, request->is_fresh ? 1L : 0L);
     if (pool->open.count < pool->max_calls) {
         open_call(call, request->timeout_ms);
         return call;

@@ -64,8 +64,8 @@ struct http_pool_request {
     size_t header_count;
     const char *body; /* NULL: none */
     size_t body_len;
-    int64_t timeout_ms; /* for all of it; 0: there is none */
-    bool is_fresh;      /* on a new connection, so that nobody ever sends it again */
+    int64_t timeout_ms; /* for all of it; 0: there is none, and its turn has to be now */
+    bool is_fresh;      /* on a connection of its own, which ends with it */
     size_t max_answer_bytes;
 };
 
@@ -90,8 +90,8 @@ struct http_pool_answer {
 const char *http_answer_header(const struct http_pool_answer *answer, const char *name);
 
 /* done is called once, from the loop, never before this returns; it may start and cancel calls.
- * Redirects are not followed, no proxy is used.  A request may arrive twice, POST included: see the
- * head of http_client.c. */
+ * Redirects are not followed, no proxy is used.  A request is sent once: HTTP_BROKEN says that
+ * nobody knows whether it arrived. */
 typedef void http_pool_done(void *ctx, const struct http_pool_answer *answer);
 struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool_request *request,
                                   http_pool_done *done, void *ctx);

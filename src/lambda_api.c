@@ -105,7 +105,7 @@ void lambda_next(struct lambda *lambda)
         .headers = headers,
         .header_count = ARRAY_LEN(headers),
         .timeout_ms = 0,
-        .is_fresh = true, /* on a kept connection libcurl might ask again, and lose an event */
+        .is_fresh = true, /* a kept one may have died while the process was frozen */
         .max_answer_bytes = EVENT_BYTES,
     };
 

@@ -554,6 +554,32 @@ static void test_request_is_not_tried_on_one_connection_after_the_other(void **s
     assert_int_equal(f->server->accepted, 10);
 }
 
+/* One that waits for long, or for ever, must not do so on a connection that may be dead; and it
+ * leaves none behind. */
+static void test_fresh_call_has_a_connection_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    char url[URL_BYTES];
+    const struct http_pool_request request = {
+        .method = "GET", .url = url, .is_fresh = true, .max_answer_bytes = 1000};
+    struct reply reply = {0};
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/echo", f->server->port);
+    expect_path(f, "/echo", NULL, HTTP_ANSWERED);
+    for (int i = 1; i <= 5; i++) {
+        start(f, &request, &reply);
+        run(f);
+        assert_int_equal(reply.outcome, HTTP_ANSWERED);
+        assert_int_equal(f->server->accepted, 1 + i);
+        expect_path(f, "/echo", "x", HTTP_ANSWERED); /* on the first one, still */
+    }
+    assert_int_equal(f->server->accepted, 1 + 5);
+    f->open++;
+    run_until(f, &f->server->closed_by_peer, 5);
+    f->open--;
+    drop(&reply);
+}
+
 /* ---- no answer ---- */
 
 static void test_refused_connection_is_unreachable(void **state)
@@ -593,6 +619,24 @@ static void test_time_out_counts_for_all_of_the_call(void **state)
     /* Those connections cannot be used again. */
     expect_path(f, "/echo", NULL, HTTP_ANSWERED);
     assert_int_equal(f->server->accepted, 3);
+}
+
+static void test_call_without_a_time_out_waits(void **state)
+{
+    struct fixture *f = *state;
+    char url[URL_BYTES];
+    const struct http_pool_request request = {.method = "GET", .url = url, .max_answer_bytes = 1};
+    struct reply never = {0};
+    struct http_call *call;
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/hang", f->server->port);
+    expect_time_out(f, "/hang"); /* its handle is used again, its time is not */
+    call = start(f, &request, &never);
+    f->open--;
+    for (int i = 0; i < 3; i++)
+        expect_time_out(f, "/hang");
+    assert_int_equal(never.count, 0);
+    http_call_cancel(call);
 }
 
 /* While a name is being looked up the loop goes on, and nobody waits for it when the call ends. */
@@ -780,6 +824,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_cannot_be_sent_is_unreachable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_time_out_counts_for_all_of_the_call, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_fresh_call_has_a_connection_of_its_own, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_call_without_a_time_out_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_names_hold_nothing_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancelled_call_is_not_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_call_is_cancelled_by_the_done_of_another, set_up,
