@@ -92,7 +92,7 @@ size_t connections_count(const struct connections *connections);
 /* Mints the id. */
 struct connection *connection_create(struct connections *connections) MUST_USE;
 /* A connection whose socket another gateway holds: open, in no topic, and not to be found.  What is
- * sent to it collects in `out`, as frames, until frame_take takes it. */
+ * sent to it collects in `out`, as frames; frame_next reads them. */
 struct connection *connection_create_virtual(const char *id, size_t max_queue_bytes) MUST_USE;
 void connection_free_virtual(struct connection *connection);
 /* The next text message in `out`, from *at on, which moves behind it; false at the end. */

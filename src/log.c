@@ -3,7 +3,8 @@
  * log.c - one line, one event, on standard error.
  *
  * Callers write logfmt pairs; the JSON form is made from the same pairs, so that both always say
- * the same.  The only mutable global of the program is here: level and format, set once by main.
+ * the same.  The only mutable global of the program is here: level and format, set once by main,
+ * and in a Lambda the id of the invocation that runs.
  */
 #include "log.h"
 
@@ -224,6 +225,38 @@ static bool is_plain_id(const char *text)
     return true;
 }
 
+static void add_json_line(struct buf *line, enum log_level level, const char *event,
+                          const char *pairs)
+{
+    buf_adds(line, "{\"ts\":\"");
+    add_time(line);
+    buf_addf(line, "\",\"level\":\"%s\",\"event\":\"%s\"", level_name(level), event);
+    add_json_pairs(line, pairs);
+    buf_adds(line, "}\n");
+}
+
+static void add_lambda_line(struct buf *line, enum log_level level, const char *event,
+                            const char *pairs)
+{
+    buf_adds(line, "{\"timestamp\":\"");
+    add_time(line);
+    buf_addf(line, "\",\"level\":\"%s\",\"event\":\"%s\"", lambda_level_name(level), event);
+    if (settings.request_id[0] && is_plain_id(settings.request_id))
+        buf_addf(line, ",\"requestId\":\"%s\"", settings.request_id);
+    add_json_pairs(line, pairs);
+    buf_adds(line, "}\n");
+}
+
+static void add_logfmt_line(struct buf *line, enum log_level level, const char *event,
+                            const char *pairs)
+{
+    buf_adds(line, "ts=");
+    add_time(line);
+    buf_addf(line, " level=%s event=%s%s", level_name(level), event, *pairs ? " " : "");
+    add_logfmt(line, pairs);
+    buf_addc(line, '\n');
+}
+
 void log_line(enum log_level level, const char *event, const char *fmt, ...)
 {
     char pairs[PAIRS_BYTES];
@@ -237,26 +270,16 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
     va_end(args);
     /* Six bytes for each of the pairs' at worst: the line always fits. */
     buf_init(&line, PREFIX_BYTES + sizeof(pairs) * 6);
-    if (settings.format == LOG_JSON) {
-        buf_adds(&line, "{\"ts\":\"");
-        add_time(&line);
-        buf_addf(&line, "\",\"level\":\"%s\",\"event\":\"%s\"", level_name(level), event);
-        add_json_pairs(&line, pairs);
-        buf_adds(&line, "}\n");
-    } else if (settings.format == LOG_LAMBDA) {
-        buf_adds(&line, "{\"timestamp\":\"");
-        add_time(&line);
-        buf_addf(&line, "\",\"level\":\"%s\",\"event\":\"%s\"", lambda_level_name(level), event);
-        if (settings.request_id[0] && is_plain_id(settings.request_id))
-            buf_addf(&line, ",\"requestId\":\"%s\"", settings.request_id);
-        add_json_pairs(&line, pairs);
-        buf_adds(&line, "}\n");
-    } else {
-        buf_adds(&line, "ts=");
-        add_time(&line);
-        buf_addf(&line, " level=%s event=%s%s", level_name(level), event, *pairs ? " " : "");
-        add_logfmt(&line, pairs);
-        buf_addc(&line, '\n');
+    switch (settings.format) {
+    case LOG_LOGFMT:
+        add_logfmt_line(&line, level, event, pairs);
+        break;
+    case LOG_JSON:
+        add_json_line(&line, level, event, pairs);
+        break;
+    case LOG_LAMBDA:
+        add_lambda_line(&line, level, event, pairs);
+        break;
     }
     write_line(&line);
     buf_done(&line);

@@ -330,6 +330,80 @@ static void test_the_user_is_the_one_whose_topic_it_is_in(void **state)
     assert_null(connection_user_id(connection));
 }
 
+static void test_frames_are_read_as_they_were_written(void **state)
+{
+    static const size_t lengths[] = {0, 1, 125, 126, 127, 65535, 65536, 70000};
+    static char payload[70000];
+    struct buf out;
+    const char *text = NULL;
+    size_t len = 0;
+    size_t at = 0;
+
+    (void)state;
+    buf_init(&out, SIZE_MAX);
+    assert_false(frame_next(&out, &at, &text, &len));
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        memset(payload, 'a' + (int)i, lengths[i]);
+        frame_write_text(&out, payload, lengths[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        assert_true(frame_next(&out, &at, &text, &len));
+        assert_int_equal(len, lengths[i]);
+        for (size_t j = 0; j < len; j++)
+            assert_int_equal(text[j], 'a' + (int)i);
+    }
+    assert_int_equal(at, out.len);
+    assert_false(frame_next(&out, &at, &text, &len));
+    buf_done(&out);
+}
+
+/* Its socket is somebody else's: nothing here finds it, and what it gets collects. */
+static void test_a_virtual_connection_collects_what_it_gets(void **state)
+{
+    struct connections *connections = *state;
+    struct connection *connection = connection_create_virtual("gw=", QUEUE_BYTES);
+    const char *text = NULL;
+    size_t len = 0;
+    size_t at = 0;
+
+    assert_string_equal(connection->id, "gw=");
+    assert_int_equal(connection->state, CONNECTION_OPEN);
+    assert_null(connection_find(connections, "gw="));
+    assert_int_equal(connections_count(connections), 0);
+    assert_int_equal(connection_send(connection, "{\"later\":1}", 11), OK);
+    assert_false(frame_next(&connection->out, &at, &text, &len));
+    assert_int_equal(connection_send_greeting(connection, "\x81\x02hi", 4), OK);
+    connection_release(connection);
+    assert_true(frame_next(&connection->out, &at, &text, &len));
+    assert_memory_equal(text, "hi", len);
+    assert_true(frame_next(&connection->out, &at, &text, &len));
+    assert_int_equal(len, 11);
+    assert_memory_equal(text, "{\"later\":1}", len);
+    assert_false(frame_next(&connection->out, &at, &text, &len));
+    connection_free_virtual(connection);
+}
+
+static void test_a_virtual_connection_is_closed_like_any_other(void **state)
+{
+    char text[QUEUE_BYTES] = {0};
+    struct connection *connection = connection_create_virtual("gw=", QUEUE_BYTES);
+
+    (void)state;
+    connection->socket_ops = &ops;
+    connection_release(connection);
+    assert_int_equal(connection_send(connection, "x", 1), OK);
+    assert_int_equal(outputs, 1);
+    assert_int_equal(connection_send(connection, text, sizeof(text)), LIMIT);
+    assert_true(connection->has_close);
+    assert_int_equal(connection->state, CONNECTION_CLOSING);
+    assert_int_equal(connection_send(connection, "x", 1), GONE);
+    connection_free_virtual(connection);
+    /* One that is freed before anybody has released it. */
+    connection = connection_create_virtual("gw=", QUEUE_BYTES);
+    assert_int_equal(connection_send(connection, "x", 1), OK);
+    connection_free_virtual(connection);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -349,6 +423,9 @@ int main(void)
         TEST(test_seq_is_only_for_those_that_asked),
         TEST(test_a_ping_is_a_frame_of_its_own),
         TEST(test_the_user_is_the_one_whose_topic_it_is_in),
+        TEST(test_frames_are_read_as_they_were_written),
+        TEST(test_a_virtual_connection_collects_what_it_gets),
+        TEST(test_a_virtual_connection_is_closed_like_any_other),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

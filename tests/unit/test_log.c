@@ -197,6 +197,68 @@ static void test_the_json_form_has_the_same_pairs(void **state)
     json_free(json);
 }
 
+/* Lambda filters by "level" when it can read "timestamp"; the id is the one it gave. */
+static void expect_lambda_line(enum log_level level, const char *name, const char *request_id)
+{
+    char line[2000];
+    struct json *json;
+
+    capture_begin();
+    log_line(level, "route.done", "ms=%d agent=%s", 12, log_quote("a \"b\""));
+    capture_end(line, sizeof(line));
+    assert_int_equal(line[strlen(line) - 1], '\n');
+    assert_int_equal(json_parse(line, strlen(line), &json, NULL), OK);
+    behind_time(member(json, "timestamp"), "");
+    assert_string_equal(member(json, "level"), name);
+    assert_string_equal(member(json, "event"), "route.done");
+    assert_string_equal(member(json, "agent"), "a \"b\"");
+    assert_int_equal(json_number(json_get(json, "ms")), 12);
+    if (request_id)
+        assert_string_equal(member(json, "requestId"), request_id);
+    else
+        assert_null(json_get(json, "requestId"));
+    json_free(json);
+}
+
+static void test_the_form_of_lambda(void **state)
+{
+    char long_id[300];
+
+    (void)state;
+    memset(long_id, 'x', sizeof(long_id));
+    long_id[sizeof(long_id) - 1] = '\0';
+    log_setup(LOG_DEBUG, LOG_LAMBDA);
+    expect_lambda_line(LOG_DEBUG, "DEBUG", NULL);
+    log_set_request_id("8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    expect_lambda_line(LOG_INFO, "INFO", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    expect_lambda_line(LOG_WARN, "WARN", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    log_set_request_id("a\"b"); /* it is no id of Lambda's, and would end the text */
+    expect_lambda_line(LOG_ERROR, "ERROR", NULL);
+    log_set_request_id("\xff\n");
+    expect_lambda_line(LOG_ERROR, "ERROR", NULL);
+    log_set_request_id(long_id);
+    long_id[63] = '\0';
+    expect_lambda_line(LOG_ERROR, "ERROR", long_id);
+    log_set_request_id(NULL);
+    expect_lambda_line(LOG_ERROR, "ERROR", NULL);
+}
+
+static void test_the_other_forms_do_not_have_the_request_id(void **state)
+{
+    char line[1000];
+
+    (void)state;
+    log_set_request_id("r1");
+    for (int format = LOG_LOGFMT; format <= LOG_JSON; format++) {
+        log_setup(LOG_INFO, (enum log_format)format);
+        capture_begin();
+        log_info("x", "a=%d", 1);
+        capture_end(line, sizeof(line));
+        assert_null(strstr(line, "r1"));
+    }
+    log_set_request_id(NULL);
+}
+
 static void test_words_that_are_no_pair_become_a_text(void **state)
 {
     char line[2000];
@@ -242,6 +304,8 @@ int main(void)
         cmocka_unit_test(test_a_long_value_is_cut_between_characters),
         cmocka_unit_test(test_eight_quoted_values_fit_into_one_call),
         cmocka_unit_test(test_the_json_form_has_the_same_pairs),
+        cmocka_unit_test(test_the_form_of_lambda),
+        cmocka_unit_test(test_the_other_forms_do_not_have_the_request_id),
         cmocka_unit_test(test_words_that_are_no_pair_become_a_text),
         cmocka_unit_test(test_a_line_that_is_too_long_is_cut_and_stays_one_line),
     };
