@@ -29,7 +29,8 @@ enum {
     PAUSE_MOST_MS = 2000,
     PAUSE_GROWTH = 3,
     SECOND_MS = 1000,
-    MOST_HEADERS = 4
+    MOST_HEADERS = 4,
+    NEW_MS = 3000 /* for a gateway to open a connection */
 };
 
 struct item {
@@ -38,6 +39,7 @@ struct item {
     struct queue *queue;
     struct timer *timer; /* its deadline */
     int64_t deadline_ms;
+    int64_t new_until_ms; /* 0: it is known */
     sender_done *done;
     void *ctx;
     enum sender_action action;
@@ -315,6 +317,7 @@ void sender_send(struct sender *sender, const struct sender_message *message, se
     item->queue = queue;
     item->action = message->action;
     item->deadline_ms = message->deadline_ms;
+    item->new_until_ms = message->is_new ? clock_mono_ms() + NEW_MS : 0;
     item->done = done;
     item->ctx = ctx;
     item->payload_len = len;
@@ -379,6 +382,8 @@ static void on_answer(void *ctx, const struct http_pool_answer *answer)
     struct sender *sender = queue->sender;
     struct sender_judgement judgement = sender_judge(answer);
 
+    if (judgement.verdict == VERDICT_GONE && clock_mono_ms() < queue->first->new_until_ms)
+        judgement.verdict = VERDICT_AGAIN;
     sender->env.metrics->sender_throttled += judgement.trouble == TROUBLE_THROTTLED;
     if (judgement.trouble != TROUBLE_NONE)
         sender_note(&sender->notes, judgement.trouble, queue->url, answer);

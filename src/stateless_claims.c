@@ -98,6 +98,7 @@ size_t stateless_send_frames(struct stateless *stateless, struct connection *con
     struct sender_message message = {.action = SENDER_POST,
                                      .endpoint = endpoint,
                                      .connection_id = connection->id,
+                                     .is_new = !connection->socket, /* no event of its own */
                                      .deadline_ms = deadline_ms};
     size_t count = 0;
     size_t at = 0;
@@ -266,7 +267,14 @@ static void on_delivered(void *ctx, enum sender_result result)
 
 /* ---- a batch ---- */
 
-enum claim_column { CLAIM_SEQ, CLAIM_KIND, CLAIM_CONNECTION, CLAIM_ENDPOINT, CLAIM_PAYLOAD };
+enum claim_column {
+    CLAIM_SEQ,
+    CLAIM_KIND,
+    CLAIM_CONNECTION,
+    CLAIM_ENDPOINT,
+    CLAIM_PAYLOAD,
+    CLAIM_IS_NEW
+};
 
 static void send_row(struct flush *flush, const struct rows *rows, size_t row)
 {
@@ -279,6 +287,7 @@ static void send_row(struct flush *flush, const struct rows *rows, size_t row)
                                      .connection_id = rows_text(rows, row, CLAIM_CONNECTION),
                                      .payload = payload ? payload : "",
                                      .payload_len = rows_len(rows, row, CLAIM_PAYLOAD),
+                                     .is_new = *rows_text(rows, row, CLAIM_IS_NEW) == 't',
                                      .deadline_ms = flush->deadline_ms};
 
     if (kind && strcmp(kind, "close") == 0) {
@@ -316,7 +325,7 @@ static void claim(struct flush *flush)
     char most[16], lease[24];
     const char *params[] = {flush->stateless->env.claimer, most, lease};
     const struct stateless_query query = {"claim_messages",
-                                          "select seq, kind, connection_id, endpoint, payload"
+                                          "select seq, kind, connection_id, endpoint, payload, is_new"
                                           " from switchboard.claim_messages($1, $2, $3)",
                                           params, ARRAY_LEN(params)};
 

@@ -12,7 +12,7 @@
 -- what was committed before the call is in the log, and in the queue, when the call looks.
 
 create or replace view switchboard.remote_connections as
-select c.connection_id, c.api_gateway_endpoint, c.wants_seq
+select c.connection_id, c.api_gateway_endpoint, c.wants_seq, c.connected_at
   from switchboard.websocket_connections as c
  where c.node_id is null
    and (c.is_active
@@ -238,8 +238,12 @@ $$;
 comment on function switchboard.end_claims(timestamptz) is
     'Internal: frees what was not finished in time, and gives up what is too old or has seen too many claims.';
 
+-- Their results have grown, which "or replace" does not do.
+drop function if exists switchboard.claim_messages(text, integer, bigint);
+drop function if exists switchboard.claim_queued(text, integer, timestamptz);
+
 create or replace function switchboard.claim_queued(claimer text, most integer, until timestamptz)
-returns table (seq bigint, kind text, connection_id text, endpoint text, payload text)
+returns table (seq bigint, kind text, connection_id text, endpoint text, payload text, is_new boolean)
 language plpgsql
 as $$
 declare
@@ -284,7 +288,8 @@ begin
                case when c.wants_seq and m.sender is null and m.kind in ('topic', 'user', 'all')
                     then switchboard.payload_with_seq(m.seq, m.payload)
                     else m.payload
-               end
+               end,
+               c.connected_at > pg_catalog.clock_timestamp() - interval '10 seconds'
           from claimed as k
           join switchboard.websocket_messages as m on m.seq = k.seq
                                                   and m.created_at = k.created_at
@@ -298,7 +303,7 @@ comment on function switchboard.claim_queued(text, integer, timestamptz) is
     'Internal: claims what is first in the queue for connections to which nobody else delivers.';
 
 create or replace function switchboard.claim_messages(claimer text, max_messages integer, lease_ms bigint)
-returns table (seq bigint, kind text, connection_id text, endpoint text, payload text)
+returns table (seq bigint, kind text, connection_id text, endpoint text, payload text, is_new boolean)
 language plpgsql security definer
 set search_path = ''
 set enable_seqscan = off -- its plans are cached when the tables are small
@@ -317,7 +322,7 @@ begin
         at := pg_catalog.clock_timestamp(); -- it may have waited
         perform switchboard.end_claims(at);
         return query
-        select q.seq, q.kind, q.connection_id, q.endpoint, q.payload
+        select q.seq, q.kind, q.connection_id, q.endpoint, q.payload, q.is_new
           from switchboard.claim_queued(claim_messages.claimer, claim_messages.max_messages,
                                         at + claim_messages.lease_ms * interval '1 millisecond') as q;
         -- All for connections that somebody is at?  Then there may be others behind.
@@ -326,7 +331,7 @@ begin
 end;
 $$;
 comment on function switchboard.claim_messages(text, integer, bigint) is
-    'Up to so many deliveries to connections without a node, in the order of the log, for this process alone until lease_ms are over.  kind: message, or close with payload {"code","reason"}.  After finish_messages() it is to be called again.';
+    'Up to so many deliveries to connections without a node, in the order of the log, for this process alone until lease_ms are over.  kind: message, or close with payload {"code","reason"}.  is_new: its gateway may not have opened it yet, so that it says of it what it says of one that is gone.  After finish_messages() it is to be called again.';
 
 create or replace function switchboard.finish_messages(
     claimer text, seqs bigint[], connection_ids text[] default null)
