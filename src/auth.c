@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "config.h"
 #include "json.h"
+#include "secrets.h"
 
 #define DEMO_PREFIX "valid_"
 
@@ -78,17 +79,48 @@ static char *dup_unless_empty(const char *text)
     return text && *text ? mem_strdup(text) : NULL;
 }
 
+bool auth_uses_http(const struct config *config)
+{
+    return (config->jwt_secret_arn && *config->jwt_secret_arn) ||
+           (config->jwt_jwks_url && *config->jwt_jwks_url);
+}
+
+static enum status fetch_secret(const struct config *config, char **out, struct error *err)
+{
+    struct buf value;
+    enum status st;
+
+    buf_init(&value, SECRET_VALUE_BYTES);
+    st = secret_fetch(config, config->jwt_secret_arn, NULL, &value, err);
+    if (st == OK)
+        st = secret_read_member(buf_str(&value), value.len, "jwt_secret", out, err);
+    secret_done(&value);
+    return st == OK ? OK : fail_context(err, "jwt_secret_arn");
+}
+
+static enum status read_secret(const struct config *config, char **out, struct error *err)
+{
+    bool is_elsewhere = config->jwt_secret_arn && *config->jwt_secret_arn;
+
+    *out = dup_unless_empty(config->jwt_secret);
+    if (!is_elsewhere)
+        return OK;
+    if (*out)
+        return fail(err, INVALID, "jwt_secret and jwt_secret_arn are both set");
+    return fetch_secret(config, out, err);
+}
+
 enum status auth_create(const struct config *config, struct auth **out, struct error *err)
 {
     struct auth *auth = mem_alloc(sizeof(*auth));
     enum status st = OK;
 
-    auth->secret = dup_unless_empty(config->jwt_secret);
+    st = read_secret(config, &auth->secret, err);
     auth->issuer = dup_unless_empty(config->jwt_issuer);
     auth->audience = dup_unless_empty(config->jwt_audience);
     auth->leeway_s = config->jwt_leeway_s;
     auth->has_demo_tokens = config->demo_tokens && strcmp(config->demo_tokens, "on") == 0;
-    if (config->jwt_public_key_file && *config->jwt_public_key_file)
+    if (st == OK && config->jwt_public_key_file && *config->jwt_public_key_file)
         st = read_key(config->jwt_public_key_file, &auth->public_key, err);
     if (st == OK)
         st = jwks_source_create(config, &auth->keys, err);

@@ -12,7 +12,10 @@ struct buf;
 struct config;
 struct loop;
 
-/* INVALID when a key file cannot be read or is none. */
+/* Whether http_client_setup is needed before. */
+bool auth_uses_http(const struct config *config);
+/* INVALID when a key file cannot be read or is none.  Waits for Secrets Manager when jwt_secret_arn
+ * is set, up to five seconds. */
 enum status auth_create(const struct config *config, struct auth **out, struct error *err) MUST_USE;
 /* Begins to fetch the keys of jwt_jwks_url. */
 void auth_start(struct auth *auth, struct loop *loop);

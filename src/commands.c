@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "database_auth.h"
 #include "http_client.h"
 #include "json.h"
 #include "lambda.h"
@@ -119,7 +120,7 @@ static int run_health(const struct invocation *invocation)
 
 enum status open_database(const struct config *config, struct pg **out, struct error *err)
 {
-    return pg_open(config->database_url, config->database_connect_timeout_ms, out, err);
+    return database_auth_open(config, out, err);
 }
 
 static int run_migrate(const struct invocation *invocation)

@@ -7,6 +7,7 @@
 
 #include "auth.h"
 #include "config.h"
+#include "http_client.h"
 #include "json.h"
 
 enum { DEFAULT_TTL_S = 3600, MOST_TTL_S = 315360000 /* ten years */ };
@@ -61,12 +62,18 @@ static void write_claims(const struct invocation *invocation, const struct json 
 static enum status sign(const struct invocation *invocation, const char *claims, struct buf *token,
                         struct error *err)
 {
+    bool has_http_client = auth_uses_http(invocation->config);
     struct auth *auth = NULL;
-    enum status st = auth_create(invocation->config, &auth, err);
+    enum status st = has_http_client ? http_client_setup(err) : OK;
 
+    if (st != OK)
+        return st;
+    st = auth_create(invocation->config, &auth, err);
     if (st == OK)
         st = auth_sign(auth, invocation->alg ? invocation->alg : "HS256", claims, token, err);
     auth_free(auth);
+    if (has_http_client)
+        http_client_done();
     return st;
 }
 

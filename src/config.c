@@ -89,9 +89,13 @@ static const struct setting settings[] = {
     ALIASED(aws_session_token, KIND_SECRET, "AWS_SESSION_TOKEN", NULL, "their session token; empty: none"),
     INTEGER(sender_parallel, "64", 1, 1024, "connections that messages are posted to at a time"),
     INTEGER(sender_timeout_ms, "3000", 50, MINUTE_MS, "for one try to post a message"),
+    ALIASED(secrets_endpoint, KIND_TEXT, "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL",
+            "URL of AWS Secrets Manager; empty: the region's"),
 
     ALIASED(database_url, KIND_SECRET, "DATABASE_URL", NULL,
             "PostgreSQL connection string; empty: the variables PGHOST, PGUSER, ..."),
+    CHOICE(database_auth, "password", "password iam secret", "where its password comes from: itself, an IAM token for each connection (TLS required), or database_secret_arn"),
+    TEXT(database_secret_arn, "", "secret in AWS Secrets Manager for database_auth=secret: JSON with username and password, or a password alone"),
     INTEGER(database_pool_size, "4", 1, 64, "database connections that run message events"),
     INTEGER(database_connect_timeout_ms, "5000", 100, 10 * MINUTE_MS, "for one attempt to connect"),
     INTEGER(database_wait_ms, "5000", 0, 29000, "how long a handshake waits for a database that is away"),
@@ -139,6 +143,7 @@ static const struct setting settings[] = {
     INTEGER(max_deliveries, "10000", 1, 1000000, "rows that a route may return"),
 
     SECRET(jwt_secret, "key of HS256, HS384 and HS512 tokens; empty: such tokens are refused"),
+    TEXT(jwt_secret_arn, "", "secret in AWS Secrets Manager that is read once, at start, for jwt_secret"),
     TEXT(jwt_public_key_file, "", "PEM file for RS256 and ES256 tokens; empty: such tokens are refused"),
     TEXT(jwt_issuer, "", "the iss that tokens must have; empty: any"),
     TEXT(jwt_audience, "", "the aud that tokens must have; empty: any"),

@@ -43,9 +43,12 @@ struct config {
     char *aws_session_token;     /* secret; "" = none */
     int64_t sender_parallel;     /* connections that are sent to at a time, default 64 */
     int64_t sender_timeout_ms;   /* for one try, default 3000 */
+    char *secrets_endpoint;      /* of Secrets Manager; "" = the region's */
 
     /* database */
     char *database_url;         /* secret; alias DATABASE_URL; "" = libpq's PG* variables */
+    char *database_auth;        /* password iam secret; default password */
+    char *database_secret_arn;  /* of database_auth=secret */
     int64_t database_pool_size; /* connections for events, default 4 */
     int64_t database_connect_timeout_ms; /* default 5000 */
     int64_t database_wait_ms; /* how long a handshake waits for a database that is away; 5000 */
@@ -98,6 +101,7 @@ struct config {
 
     /* tokens */
     char *jwt_secret;          /* secret; HS256/384/512 */
+    char *jwt_secret_arn;      /* jwt_secret is in Secrets Manager */
     char *jwt_public_key_file; /* PEM; RS256, ES256 */
     char *jwt_issuer;
     char *jwt_audience;

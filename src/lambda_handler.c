@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "database_auth.h"
 #include "json.h"
 #include "log.h"
 #include "migrate.h"
@@ -196,8 +197,7 @@ static enum status create_service_role(const struct lambda *lambda, const char *
     const char *params[] = {role};
     struct pg *pg = NULL;
     struct rows *rows = NULL;
-    enum status st = pg_open(lambda->config->database_url,
-                             lambda->config->database_connect_timeout_ms, &pg, err);
+    enum status st = database_auth_open(lambda->config, &pg, err);
 
     if (st == OK)
         st = pg_query(pg, "select set_config('switchboard.new_role', $1, false)", params, 1, &rows,

@@ -6,6 +6,7 @@
 
 #include "buf.h"
 #include "config.h"
+#include "database_auth.h"
 #include "embedded.h"
 #include "json.h"
 #include "pg.h"
@@ -183,7 +184,7 @@ enum status migrate_apply(const struct config *config, struct buf *report, struc
     size_t count = 0;
     enum status st;
 
-    st = pg_open(config->database_url, config->database_connect_timeout_ms, &pg, err);
+    st = database_auth_open(config, &pg, err);
     if (st == OK)
         st = lock_and_prepare(pg, err);
     if (st == OK)
@@ -241,7 +242,7 @@ enum status migrate_status(const struct config *config, bool json, struct buf *r
     struct pg *pg = NULL;
     enum status st;
 
-    st = pg_open(config->database_url, config->database_connect_timeout_ms, &pg, err);
+    st = database_auth_open(config, &pg, err);
     if (st == OK)
         st = load_applied(pg, &applied, err);
     if (st == OK)

@@ -13,12 +13,13 @@
 
 #include "buf.h"
 #include "loop.h"
+#include "pg_errors.h"
 
 enum {
     STATEMENT_NAME_BYTES = 64, /* NAMEDATALEN */
     MAX_HOST_BYTES = 253,      /* of a DNS name, RFC 1035 */
     SETUP_SQL_BYTES = 1024,
-    MAX_OPTIONS = 12
+    MAX_OPTIONS = 16
 };
 
 struct rows {
@@ -85,7 +86,9 @@ struct pg {
     char *channel;
     char *session_sql;
     char *call_sql;
+    char *user;
     char *password;
+    bool needs_tls;
 };
 
 /* ---- errors ---- */
@@ -106,31 +109,16 @@ static enum status status_of_sqlstate(const char *sqlstate)
     return INTERNAL;
 }
 
-/* libpq's messages have several lines; those that begin with a tab are advice.  Ours are one line.
- */
-static enum status fail_on_one_line(struct error *err, enum status status, const char *text)
-{
-    struct buf line;
-
-    buf_init(&line, ERROR_TEXT_BYTES * 2);
-    for (; *text; text++) {
-        if (strncmp(text, "\n\t", 2) == 0)
-            text += strcspn(text + 1, "\n");
-        else if (*text != '\n')
-            buf_addc(&line, *text);
-        else if (text[1])
-            buf_addc(&line, ' ');
-    }
-    fail(err, status, "%s", buf_str(&line));
-    buf_done(&line);
-    return status;
-}
-
 static enum status fail_connection(struct error *err, const PGconn *conn)
 {
     const char *text = conn ? PQerrorMessage(conn) : "out of memory";
 
-    return fail_on_one_line(err, UNAVAILABLE, *text ? text : "the connection is lost");
+    return pg_fail(err, UNAVAILABLE, *text ? text : "the connection is lost");
+}
+
+static enum status fail_connecting(struct error *err, const PGconn *conn)
+{
+    return pg_fail_refused(err, UNAVAILABLE, conn ? PQerrorMessage(conn) : "out of memory");
 }
 
 /* An error without SQLSTATE is libpq's own: the connection is lost. */
@@ -141,7 +129,7 @@ static enum status fail_result(struct error *err, const PGresult *result)
 
     if (!text)
         text = PQresultErrorMessage(result);
-    fail_on_one_line(err, sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE, text);
+    pg_fail(err, sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE, text);
     if (err && sqlstate)
         snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", sqlstate);
     return sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE;
@@ -195,6 +183,82 @@ void pg_rows_free(struct rows *rows)
     free(rows);
 }
 
+/* ---- connection strings ---- */
+
+static const char *option_value(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options && options->keyword; options++)
+        if (strcmp(options->keyword, keyword) == 0)
+            return options->val;
+    return NULL;
+}
+
+/* As libpq tells a string from the bare name of a database. */
+static bool is_conninfo(const char *url)
+{
+    return strstr(url, "://") || strchr(url, '=');
+}
+
+/* The first of a list; it may be empty there ("host=a,b" has "," for ports in a URI). */
+static char *first_of(const char *list, const char *fallback)
+{
+    size_t len = strcspn(list ? list : "", ",");
+
+    return len ? mem_strndup(list, len) : mem_strdup(fallback);
+}
+
+enum status pg_target_of(const char *url, struct pg_target *out, struct error *err)
+{
+    PQconninfoOption *given = is_conninfo(url) ? PQconninfoParse(url, NULL) : NULL;
+    PQconninfoOption *defaults = PQconndefaults();
+    const struct {
+        const char *keyword;
+        const char *fallback;
+        char **to;
+    } values[] = {
+        {"host", "", &out->host},
+        {"port", "5432", &out->port},
+        {"user", "", &out->user},
+        {"sslmode", "prefer", &out->sslmode},
+    };
+    enum status st = OK;
+
+    /* libpq's own message might have a part of the password in it. */
+    if (is_conninfo(url) && !given)
+        st = fail(err, INVALID, "the connection string cannot be read");
+    else if (option_value(given, "service"))
+        st = fail(err, INVALID, "the connection string names a service; it has to say it all");
+    for (size_t i = 0; st == OK && i < ARRAY_LEN(values); i++) {
+        const char *value = option_value(given, values[i].keyword);
+
+        *values[i].to =
+            first_of(value ? value : option_value(defaults, values[i].keyword), values[i].fallback);
+    }
+    PQconninfoFree(given);
+    PQconninfoFree(defaults);
+    return st;
+}
+
+void pg_target_done(struct pg_target *target)
+{
+    free(target->host);
+    free(target->port);
+    free(target->user);
+    free(target->sslmode);
+    *target = (struct pg_target){0};
+}
+
+static bool has_tls(const char *url)
+{
+    struct pg_target target = {0};
+    bool found = pg_target_of(url, &target, NULL) == OK &&
+                 (strcmp(target.sslmode, "require") == 0 ||
+                  strncmp(target.sslmode, "verify-", strlen("verify-")) == 0);
+
+    pg_target_done(&target);
+    return found;
+}
+
 /* ---- connecting, both ways ---- */
 
 struct options {
@@ -217,27 +281,33 @@ static void ignore_notice(void *ctx, const PGresult *result)
 }
 
 /* What stands in front of dbname is a default that the URL overrides; behind it, the reverse.  A
- * server that vanished is noticed within half a minute, sending or idle. */
-static PGconn *start_connection(const char *url, const char *application_name, const char *address,
-                                const char *password)
+ * server that vanished is noticed within half a minute, sending or idle; a process that handles one
+ * event at a time has less. */
+static PGconn *start_connection(const struct pg_options *login, const char *address)
 {
     struct options options = {.count = 0};
     PGconn *conn;
 
-    add_option(&options, "fallback_application_name", application_name);
+    add_option(&options, "fallback_application_name", login->application_name);
     add_option(&options, "keepalives_idle", "10");
     add_option(&options, "keepalives_interval", "5");
     add_option(&options, "keepalives_count", "3");
-    add_option(&options, "tcp_user_timeout", "25000");
-    add_option(&options, "dbname", url);
+    add_option(&options, "tcp_user_timeout", login->call_sql ? "3000" : "25000");
+    add_option(&options, "dbname", login->url);
     add_option(&options, "client_encoding", "UTF8");
     if (address)
         add_option(&options, "hostaddr", address);
-    if (password)
-        add_option(&options, "password", password);
+    if (login->user)
+        add_option(&options, "user", login->user);
+    if (login->password)
+        add_option(&options, "password", login->password);
+    if (login->needs_tls && !has_tls(login->url))
+        add_option(&options, "sslmode", "require");
     conn = PQconnectStartParams(options.keys, options.values, 1);
-    if (conn)
+    if (conn) {
         PQsetNoticeReceiver(conn, ignore_notice, NULL);
+        PQsetErrorVerbosity(conn, PQERRORS_VERBOSE); /* an SQLSTATE, which has no other way out */
+    }
     return conn;
 }
 
@@ -263,20 +333,21 @@ static enum status wait_for_connection(PGconn *conn, int64_t timeout_ms, struct 
             continue;
         step = PQconnectPoll(conn);
     }
-    return PQstatus(conn) == CONNECTION_OK ? OK : fail_connection(err, conn);
+    return PQstatus(conn) == CONNECTION_OK ? OK : fail_connecting(err, conn);
 }
 
-enum status pg_open(const char *url, int64_t timeout_ms, struct pg **out, struct error *err)
+enum status pg_open(const struct pg_options *options, struct pg **out, struct error *err)
 {
-    PGconn *conn = start_connection(url, "switchboard", NULL, NULL);
+    PGconn *conn = start_connection(options, NULL);
     struct pg *pg;
 
-    if (!conn || wait_for_connection(conn, timeout_ms, err) != OK) {
+    if (!conn || wait_for_connection(conn, options->connect_timeout_ms, err) != OK) {
         if (!conn)
-            fail_connection(err, conn);
+            fail_connecting(err, conn);
         PQfinish(conn);
         return UNAVAILABLE;
     }
+    PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
     pg = mem_alloc(sizeof(*pg));
     pg->conn = conn;
     pg->state = PG_READY;
@@ -404,7 +475,10 @@ static void lose_connection(struct pg *pg)
 {
     struct error err = {0};
 
-    fail_connection(&err, pg->conn);
+    if (pg->state <= PG_CONNECTING)
+        fail_connecting(&err, pg->conn);
+    else
+        fail_connection(&err, pg->conn);
     break_connection(pg, &err);
 }
 
@@ -702,6 +776,7 @@ static void set_up(struct pg *pg)
 
     buf_init(&sql, SETUP_SQL_BYTES);
     pg->state = PG_SETTING_UP;
+    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
     PQsetnonblocking(pg->conn, 1);
     if (pg->call_sql) {
         pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
@@ -735,7 +810,16 @@ static void poll_connection(struct pg *pg)
 
 static void connect_to(struct pg *pg, const char *address)
 {
-    pg->conn = start_connection(pg->url, pg->application_name, address, pg->password);
+    const struct pg_options login = {
+        .url = pg->url,
+        .application_name = pg->application_name,
+        .call_sql = pg->call_sql,
+        .user = pg->user,
+        .password = pg->password,
+        .needs_tls = pg->needs_tls,
+    };
+
+    pg->conn = start_connection(&login, address);
     if (!pg->conn || PQstatus(pg->conn) == CONNECTION_BAD) {
         lose_connection(pg);
         return;
@@ -776,19 +860,10 @@ static bool is_host_name(const char *host)
                host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] == '\0';
 }
 
-static const char *option_value(const PQconninfoOption *options, const char *keyword)
-{
-    for (; options && options->keyword; options++)
-        if (strcmp(options->keyword, keyword) == 0)
-            return options->val;
-    return NULL;
-}
-
 /* The host that needs resolving, yours to free, or NULL. */
 static char *host_to_resolve(const char *url)
 {
-    bool is_conninfo = strstr(url, "://") || strchr(url, '=');
-    PQconninfoOption *options = is_conninfo ? PQconninfoParse(url, NULL) : NULL;
+    PQconninfoOption *options = is_conninfo(url) ? PQconninfoParse(url, NULL) : NULL;
     const char *host = option_value(options, "host");
     const char *address = option_value(options, "hostaddr");
     char *found = NULL;
@@ -868,6 +943,9 @@ static void free_pg(struct pg *pg)
     free(pg->channel);
     free(pg->session_sql);
     free(pg->call_sql);
+    free(pg->user);
+    if (pg->password)
+        explicit_bzero(pg->password, strlen(pg->password));
     free(pg->password);
     free(pg);
 }
@@ -896,7 +974,9 @@ struct pg *pg_start(struct loop *loop, const struct pg_options *options,
     pg->channel = mem_strdup(options->listen);
     pg->session_sql = mem_strdup(options->session_sql);
     pg->call_sql = mem_strdup(options->call_sql);
+    pg->user = mem_strdup(options->user);
     pg->password = mem_strdup(options->password);
+    pg->needs_tls = options->needs_tls;
     pg->connect_timeout_ms = options->connect_timeout_ms;
     pg->statement_timeout_ms = options->statement_timeout_ms;
     pg->deadline = loop_timer(loop, options->connect_timeout_ms, 0, on_deadline, pg);

@@ -23,9 +23,39 @@ size_t rows_len(const struct rows *rows, size_t row, size_t column);       /* by
 int64_t rows_int(const struct rows *rows, size_t row, size_t column);      /* 0 for SQL null */
 bool rows_bool(const struct rows *rows, size_t row, size_t column);
 
+/* Where a connection string leads: what it says, and else what PG* variables and libpq's defaults
+ * say.  Of several hosts (and ports) the first. */
+struct pg_target {
+    char *host; /* "" or a path: a socket of this machine */
+    char *port;
+    char *user;
+    char *sslmode;
+};
+/* INVALID when it cannot be read, or names a service, whose file libpq reads only while connecting.
+ */
+enum status pg_target_of(const char *url, struct pg_target *out, struct error *err) MUST_USE;
+void pg_target_done(struct pg_target *target); /* zeroes are allowed */
+
+struct pg_options {
+    const char *url; /* "" = libpq's PG* variables */
+    const char *application_name;
+    int64_t connect_timeout_ms;
+    const char *user;     /* instead of the URL's; or NULL */
+    const char *password; /* the same */
+    bool needs_tls;       /* encrypts even where the URL leaves it open (sslmode=prefer) */
+    /* ---- the rest is for pg_start alone ---- */
+    int64_t statement_timeout_ms; /* 0 = none */
+    const char *listen;           /* a channel, or NULL */
+    const char *session_sql;      /* run when connected, or NULL; "set x = y;" */
+    /* Behind a pooler, which may give every transaction another session: nothing is set for the
+     * session, nothing is prepared.  Instead this statement ("select set_config(..., true)") runs
+     * in front of every call, in its transaction.  NULL: there is no pooler. */
+    const char *call_sql;
+};
+
 /* ---- blocking ---- */
-enum status pg_open(const char *url, int64_t timeout_ms, struct pg **out,
-                    struct error *err) MUST_USE;
+/* UNAVAILABLE when it fails, with an SQLSTATE when it was the server that refused. */
+enum status pg_open(const struct pg_options *options, struct pg **out, struct error *err) MUST_USE;
 /* Runs several statements (simple protocol). */
 enum status pg_script(struct pg *pg, const char *sql, struct error *err) MUST_USE;
 /* One statement; params are texts, NULL is SQL null; *rows is yours to free, and may be NULL. */
@@ -36,25 +66,13 @@ void pg_rows_free(struct rows *rows);
 /* ---- on the loop ---- */
 struct pg_events {
     /* Connected and set up (pipeline mode, session settings), or failed for good: err is NULL or
-     * says why.  Called once, never inside pg_start.  After an error the owner calls pg_close. */
+     * says why, with an SQLSTATE when it was the server that refused.  Called once, never inside
+     * pg_start.  After an error the owner calls pg_close. */
     void (*on_connect)(void *ctx, const struct error *err);
     /* The connection broke after on_connect(NULL); every pending call has been answered with
      * UNAVAILABLE before.  The owner calls pg_close. */
     void (*on_lost)(void *ctx, const struct error *err);
     void (*on_notify)(void *ctx, const char *channel, const char *payload);
-};
-struct pg_options {
-    const char *url; /* "" = libpq's PG* variables */
-    const char *application_name;
-    int64_t connect_timeout_ms;
-    int64_t statement_timeout_ms; /* 0 = none */
-    const char *listen;           /* a channel, or NULL */
-    const char *session_sql;      /* run when connected, or NULL; "set x = y;" */
-    /* Behind a pooler, which may give every transaction another session: nothing is set for the
-     * session, nothing is prepared.  Instead this statement ("select set_config(..., true)") runs
-     * in front of every call, in its transaction.  NULL: there is no pooler. */
-    const char *call_sql;
-    const char *password; /* instead of the URL's; or NULL */
 };
 struct pg *pg_start(struct loop *loop, const struct pg_options *options,
                     const struct pg_events *events, void *ctx) MUST_USE;

@@ -7,6 +7,7 @@
  */
 #include "sigv4.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,11 @@ static void add_encoded(struct buf *out, struct slice s, bool keeps_slashes)
         else
             buf_add(out, (const char[]){'%', digits[c >> 4], digits[c & 0xf]}, 3);
     }
+}
+
+void sigv4_encode(struct buf *out, const char *text)
+{
+    add_encoded(out, slice_of(text), false);
 }
 
 /* Decoded and encoded again, so that every spelling comes out the same; what cannot be decoded
@@ -426,6 +432,63 @@ enum status sigv4_sign(const struct sigv4_request *request,
     struct sigv4_signer signer = {.credentials = credentials, .service = service};
 
     return sigv4_signer_sign(&signer, request, region, now_s, out);
+}
+
+/* The order is botocore's. */
+static void write_parameters(const struct sigv4_credentials *credentials,
+                             const struct sigv4_presigning *how, const char *date,
+                             struct slice signed_headers, struct buf *query)
+{
+    const char *token = credentials->session_token;
+    struct buf credential;
+
+    buf_init(&credential, CANONICAL_BYTES);
+    buf_addf(&credential, "%s/%.*s/%s/%s/" TERMINATOR, credentials->access_key_id, DAY_BYTES, date,
+             how->region, how->service);
+    buf_adds(query, "X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
+    add_encoded(query, slice_of(buf_str(&credential)), false);
+    buf_addf(query, "&X-Amz-Date=%s&X-Amz-Expires=%" PRId64 "&X-Amz-SignedHeaders=", date,
+             how->expires_s);
+    add_encoded(query, signed_headers, false);
+    if (token && *token) {
+        buf_adds(query, "&X-Amz-Security-Token=");
+        add_encoded(query, slice_of(token), false);
+    }
+    buf_done(&credential);
+}
+
+enum status sigv4_presign(const struct sigv4_request *request,
+                          const struct sigv4_credentials *credentials,
+                          const struct sigv4_presigning *how, struct buf *query)
+{
+    struct sigv4_request signed_request = *request;
+    struct canonical canonical = {
+        .request = &signed_request, .is_presigned = true, .encodes_path = true};
+    struct scope scope = {.region = slice_of(how->region), .service = slice_of(how->service)};
+    char date[SIGV4_DATE_BYTES], signature[HEX_BYTES];
+    size_t start = query->len;
+    struct buf names;
+    struct key key;
+    bool is_signed;
+
+    if (how->expires_s < 1 || how->expires_s > MAX_EXPIRES_S)
+        return INVALID;
+    write_date(how->now_s, date);
+    scope.day = (struct slice){date, DAY_BYTES};
+    buf_init(&names, CANONICAL_BYTES);
+    list_names(request, &names);
+    canonical.signed_headers = (struct slice){names.data, names.len};
+    if (request->query && *request->query)
+        buf_addf(query, "%s&", request->query);
+    write_parameters(credentials, how, date, canonical.signed_headers, query);
+    signed_request.query = buf_str(query) + start;
+    derive_key(credentials->secret_access_key, &scope, &key);
+    is_signed = !buf_full(query) && compute(&canonical, &key, slice_of(date), &scope, signature);
+    if (is_signed)
+        buf_addf(query, "&X-Amz-Signature=%s", signature);
+    explicit_bzero(&key, sizeof(key));
+    buf_done(&names);
+    return is_signed && !buf_full(query) ? OK : INVALID;
 }
 
 /* ---- reading a signature ---- */

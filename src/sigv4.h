@@ -10,6 +10,8 @@
 
 #include "base.h"
 
+struct buf;
+
 struct sigv4_header {
     const char *name; /* in any case */
     const char *value;
@@ -61,6 +63,22 @@ void sigv4_signer_free(struct sigv4_signer *signer); /* NULL is allowed */
 enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_request *request,
                               const char *region, int64_t now_s,
                               struct sigv4_signature *out) MUST_USE;
+
+/* For a URL instead of headers: adds to query the request's own and behind it, after '&', what
+ * signs the request and all of its headers (Host has to be there) until expires_s later, the
+ * signature last.  INVALID when that does not fit, or expires_s is not from 1 s to a week. */
+struct sigv4_presigning {
+    const char *region;
+    const char *service;
+    int64_t now_s;
+    int64_t expires_s;
+};
+enum status sigv4_presign(const struct sigv4_request *request,
+                          const struct sigv4_credentials *credentials,
+                          const struct sigv4_presigning *how, struct buf *query) MUST_USE;
+
+/* Percent-encodes a name or value for a query, as signers do. */
+void sigv4_encode(struct buf *out, const char *text);
 
 enum sigv4_result {
     SIGV4_GOOD,

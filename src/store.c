@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "database_auth.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -24,6 +25,8 @@ struct slot {
     enum store_lane lane;
     struct pg *pg;
     bool is_up;
+    bool is_waiting;       /* for a login; pg is NULL */
+    int64_t login_version; /* that pg was started with */
     int64_t backoff_ms;
     struct timer *retry;
 };
@@ -46,7 +49,8 @@ struct store {
     size_t events_up;
     bool is_single;      /* one slot, which is every lane */
     int64_t deadline_ms; /* of its statements; 0: none but integration_timeout_ms */
-    bool is_outage_logged;
+    struct database_auth *auth;
+    unsigned int outages_logged; /* bits: 1 << enum outage */
     bool is_stopping;
 };
 
@@ -60,13 +64,35 @@ static void connect_slot(struct slot *slot);
 
 /* ---- up and down ---- */
 
+/* One line for each kind until all is well again. */
+enum outage { OUTAGE_AWAY, OUTAGE_REFUSED, OUTAGE_NO_LOGIN };
+
+static bool is_first(struct store *store, enum outage outage)
+{
+    unsigned int bit = 1U << outage;
+
+    if (store->is_stopping || (store->outages_logged & bit))
+        return false;
+    store->outages_logged |= bit;
+    return true;
+}
+
 static void log_outage(struct store *store, const struct error *err)
 {
-    if (store->is_outage_logged || store->is_stopping)
-        return;
-    store->is_outage_logged = true;
-    log_warn("database.away", "error=%s sqlstate=%s next=retrying", log_quote(err->text),
-             log_quote(err->sqlstate));
+    const char *cause = database_auth_cause(store->config, err);
+
+    if (!cause && is_first(store, OUTAGE_AWAY))
+        log_warn("database.away", "error=%s sqlstate=%s next=retrying", log_quote(err->text),
+                 log_quote(err->sqlstate));
+    else if (cause && is_first(store, OUTAGE_REFUSED))
+        log_error("database.refused", "error=%s sqlstate=%s cause=%s next=retrying",
+                  log_quote(err->text), err->sqlstate, log_quote(cause));
+}
+
+static void log_no_login(struct store *store, const struct error *err)
+{
+    if (is_first(store, OUTAGE_NO_LOGIN))
+        log_error("database.no_login", "error=%s next=retrying", log_quote(err->text));
 }
 
 static void log_recovery(struct store *store)
@@ -75,7 +101,7 @@ static void log_recovery(struct store *store)
         if (!store->slots[i].is_up)
             return;
     log_info("database.connected", "connections=%zu", store->slot_count);
-    store->is_outage_logged = false;
+    store->outages_logged = 0;
 }
 
 static void tell_all_lanes(struct store *store, bool is_up)
@@ -133,26 +159,45 @@ static void retry_later(struct slot *slot)
         slot->retry = loop_timer(slot->store->loop, slot->backoff_ms, 0, on_retry, slot);
 }
 
-static void drop(struct slot *slot, const struct error *err)
+static void let_go(struct slot *slot)
 {
     struct pg *pg = slot->pg;
 
     slot->pg = NULL;
-    log_outage(slot->store, err);
     pg_close(pg);
     if (slot->is_up)
         tell(slot, false);
+}
+
+static void drop(struct slot *slot, const struct error *err)
+{
+    log_outage(slot->store, err);
+    let_go(slot);
     retry_later(slot);
+}
+
+/* The password may have been rotated since it was fetched. */
+static bool is_login_renewed(struct slot *slot, const struct error *err)
+{
+    return strcmp(err->sqlstate, "28P01") == 0 &&
+           database_auth_refused(slot->store->auth, slot->login_version);
 }
 
 static void on_connect(void *ctx, const struct error *err)
 {
     struct slot *slot = ctx;
 
+    if (err && is_login_renewed(slot, err)) {
+        log_debug("database.login_renewed", "sqlstate=%s", err->sqlstate);
+        let_go(slot);
+        connect_slot(slot);
+        return;
+    }
     if (err) {
         drop(slot, err);
         return;
     }
+    database_auth_accepted(slot->store->auth);
     slot->backoff_ms = BACKOFF_MIN_MS;
     tell(slot, true);
     log_recovery(slot->store);
@@ -189,30 +234,72 @@ static void write_call_sql(const struct store *store, char out[CALL_SQL_BYTES])
              (long long)timeout_ms, (long long)config->max_deliveries);
 }
 
-static void connect_slot(struct slot *slot)
+static void start_slot(struct slot *slot, struct pg_options *options)
 {
     static const struct pg_events events = {on_connect, on_lost, on_notify};
     const struct config *config = slot->store->config;
     char session_sql[64];
     char call_sql[CALL_SQL_BYTES];
-    struct pg_options options = {
-        .url = config->database_url,
-        .application_name = "switchboard",
-        .connect_timeout_ms = config->database_connect_timeout_ms,
-        .statement_timeout_ms = config->integration_timeout_ms,
-        .listen = slot->lane == STORE_FOLLOWER ? "switchboard" : NULL,
-        .session_sql = session_sql,
-    };
 
     /* Read by handle_message(). */
     snprintf(session_sql, sizeof(session_sql), "set switchboard.max_deliveries = %lld;",
              (long long)config->max_deliveries);
     write_call_sql(slot->store, call_sql);
-    if (slot->store->is_single) {
-        options.call_sql = call_sql;
-        options.listen = NULL;
+    options->session_sql = session_sql;
+    if (slot->store->is_single)
+        options->call_sql = call_sql;
+    else if (slot->lane == STORE_FOLLOWER)
+        options->listen = "switchboard";
+    slot->login_version = database_auth_version(slot->store->auth);
+    slot->pg = pg_start(slot->store->loop, options, &events, slot);
+}
+
+static void connect_slot(struct slot *slot)
+{
+    const struct config *config = slot->store->config;
+    struct pg_options options = {
+        .url = config->database_url,
+        .application_name = "switchboard",
+        .connect_timeout_ms = config->database_connect_timeout_ms,
+        .statement_timeout_ms = config->integration_timeout_ms,
+    };
+    struct error err = {0};
+
+    slot->is_waiting = false;
+    switch (database_auth_login(slot->store->auth, &options, &err)) {
+    case DATABASE_AUTH_READY:
+        start_slot(slot, &options);
+        break;
+    case DATABASE_AUTH_FETCHING:
+        slot->is_waiting = true;
+        break;
+    case DATABASE_AUTH_FAILED:
+        log_no_login(slot->store, &err);
+        retry_later(slot);
+        break;
     }
-    slot->pg = pg_start(slot->store->loop, &options, &events, slot);
+}
+
+static void on_login(void *ctx, const struct error *err)
+{
+    struct store *store = ctx;
+
+    if (store->is_stopping)
+        return;
+    if (err)
+        log_no_login(store, err);
+    for (size_t i = 0; i < store->slot_count; i++) {
+        struct slot *slot = &store->slots[i];
+
+        if (!slot->is_waiting)
+            continue;
+        if (err) {
+            slot->is_waiting = false;
+            retry_later(slot);
+        } else {
+            connect_slot(slot);
+        }
+    }
 }
 
 /* ---- life ---- */
@@ -227,6 +314,7 @@ static struct store *create(struct loop *loop, const struct config *config, stru
     store->metrics = metrics;
     store->events = *events;
     store->ctx = ctx;
+    store->auth = database_auth_create(config, loop, on_login, store);
     return store;
 }
 
@@ -269,7 +357,7 @@ bool store_check(struct store *store)
     struct slot *slot = &store->slots[0];
 
     assert(store->is_single);
-    if (!slot->pg && !store->is_stopping) {
+    if (!slot->pg && !slot->is_waiting && !store->is_stopping) {
         loop_timer_stop(slot->retry);
         slot->retry = NULL;
         connect_slot(slot);
@@ -287,6 +375,7 @@ void store_close(struct store *store)
         loop_timer_stop(slot->retry);
         slot->retry = NULL;
         slot->is_up = false;
+        slot->is_waiting = false;
         slot->pg = NULL;
         pg_close(pg);
     }
@@ -297,6 +386,7 @@ void store_close(struct store *store)
 void store_free(struct store *store)
 {
     store_close(store);
+    database_auth_free(store->auth);
     free(store->slots);
     free(store);
 }

@@ -112,4 +112,27 @@ static const struct vector {
      0,
      {{"Host", "127.0.0.1:8080"}}},
 };
+
+/* Tokens of RDS. */
+static const struct token_vector {
+    const char *host;
+    const char *port;
+    const char *user;
+    const char *session_token;
+    const char *region;
+    const char *token;
+} token_vectors[] = {
+    {"db.cluster-abc.eu-central-1.rds.amazonaws.com",
+     "5432",
+     "switchboard_gateway",
+     NULL,
+     "eu-central-1",
+     "db.cluster-abc.eu-central-1.rds.amazonaws.com:5432/?Action=connect&DBUser=switchboard_gateway&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261121%2Feu-central-1%2Frds-db%2Faws4_request&X-Amz-Date=20261121T053200Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Signature=3ea89a98df3cdb80ab60756e4de3caab58836787e4ed78856bd8f812b571eaa1"},
+    {"proxy.us-east-1.rds.amazonaws.com",
+     "6543",
+     "an o'user@x/+",
+     "IQoJ/b3+Jp==",
+     "us-east-1",
+     "proxy.us-east-1.rds.amazonaws.com:6543/?Action=connect&DBUser=an%20o%27user%40x%2F%2B&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261121%2Fus-east-1%2Frds-db%2Faws4_request&X-Amz-Date=20261121T053200Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Security-Token=IQoJ%2Fb3%2BJp%3D%3D&X-Amz-Signature=3cc9b330ab45e19b0b66ad31157f29a2609f76a6e9c7769cff25f94271f89a88"},
+};
 /* clang-format on */

@@ -13,6 +13,8 @@ import urllib.parse
 
 import botocore
 import botocore.auth
+import botocore.session
+import botocore.signers
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -58,6 +60,20 @@ CASES = [
     ("presigned", botocore.auth.SigV4QueryAuth, "GET",
      "http://127.0.0.1:8080/dev/%40connections/abc%3D%3D", b"", None, {}, "us-east-1"),
 ]
+
+TOKENS = [
+    # host, port, user, session token, region
+    ("db.cluster-abc.eu-central-1.rds.amazonaws.com", 5432, "switchboard_gateway", None,
+     "eu-central-1"),
+    ("proxy.us-east-1.rds.amazonaws.com", 6543, "an o'user@x/+", "IQoJ/b3+Jp==", "us-east-1"),
+]
+
+
+def database_token(host, port, user, token, region):
+    client = botocore.session.Session().create_client(
+        "rds", region_name=region, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
+        aws_session_token=token)
+    return botocore.signers.generate_db_auth_token(client, host, port, user)
 
 
 def sign(how, method, url, body, token, headers, region):
@@ -107,6 +123,16 @@ def main():
         print(wrap(octets(body)))
         print(wrap(len(body)))
         print("     {" + ",\n      ".join(f"{{{text(k)}, {text(v)}}}" for k, v in pairs) + "}},")
+    print("};\n")
+    print("/* Tokens of RDS. */\nstatic const struct token_vector {\n"
+          "    const char *host;\n    const char *port;\n    const char *user;\n"
+          "    const char *session_token;\n    const char *region;\n    const char *token;\n"
+          "} token_vectors[] = {")
+    for host, port, user, token, region in TOKENS:
+        print(f"    {{{text(host)},")
+        for value in (str(port), user, token, region):
+            print(wrap(text(value)))
+        print(f"     {text(database_token(host, port, user, token, region))}}},")
     print("};\n/* clang-format on */")
 
 

@@ -134,6 +134,53 @@ static void test_we_sign_as_botocore_does(void **state)
     }
 }
 
+static void test_we_presign_as_botocore_does(void **state)
+{
+    const struct vector *vector = find("presigned");
+    const struct sigv4_presigning how = {
+        .region = "us-east-1", .service = "execute-api", .now_s = VECTOR_NOW, .expires_s = 3600};
+    struct sigv4_request request = request_of(vector);
+    struct buf query;
+
+    (void)state;
+    buf_init(&query, 4096);
+    request.query = NULL;
+    assert_int_equal(sigv4_presign(&request, &credentials, &how, &query), OK);
+    assert_string_equal(buf_str(&query), vector->query);
+    buf_done(&query);
+}
+
+/* The parameters of the request in front, whatever its session token. */
+static void test_what_we_presign_is_good(void **state)
+{
+    const struct sigv4_credentials with_token = {VECTOR_KEY, VECTOR_SECRET, "a token/+="};
+    struct sigv4_presigning how = {
+        .region = "us-east-1", .service = "execute-api", .now_s = VECTOR_NOW, .expires_s = 60};
+    struct sigv4_request request = request_of(find("presigned"));
+    struct buf query;
+
+    (void)state;
+    buf_init(&query, 4096);
+    request.query = "z=%C3%A4&A=1&empty=";
+    assert_int_equal(sigv4_presign(&request, &with_token, &how, &query), OK);
+    request.query = buf_str(&query);
+    assert_memory_equal(request.query, "z=%C3%A4&A=1&empty=&X-Amz-Algorithm=", 36);
+    assert_non_null(strstr(request.query, "&X-Amz-Security-Token=a%20token%2F%2B%3D&"));
+    assert_int_equal(verify(&request), SIGV4_GOOD);
+    assert_int_equal(verify_at(&request, VECTOR_NOW + 61 + 300, NULL), SIGV4_WRONG);
+    buf_clear(&query);
+    how.expires_s = 604801;
+    assert_int_equal(sigv4_presign(&request, &with_token, &how, &query), INVALID);
+    how.expires_s = 0;
+    assert_int_equal(sigv4_presign(&request, &with_token, &how, &query), INVALID);
+    buf_done(&query);
+    how.expires_s = 60;
+    buf_init(&query, 100);
+    request.query = NULL;
+    assert_int_equal(sigv4_presign(&request, &with_token, &how, &query), INVALID);
+    buf_done(&query);
+}
+
 static void test_what_does_not_fit_is_not_signed(void **state)
 {
     struct sigv4_header headers[] = {{"Host", "x"}};
@@ -403,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_what_botocore_signs_is_good),
         cmocka_unit_test(test_we_sign_as_botocore_does),
         cmocka_unit_test(test_a_signer_signs_as_one_signs_once),
+        cmocka_unit_test(test_we_presign_as_botocore_does),
+        cmocka_unit_test(test_what_we_presign_is_good),
         cmocka_unit_test(test_what_does_not_fit_is_not_signed),
         cmocka_unit_test(test_a_changed_request_is_wrong),
         cmocka_unit_test(test_the_query_counts_in_any_order_and_all_of_it),
