@@ -27,6 +27,7 @@ struct slot {
     bool is_up;
     bool is_waiting;       /* for a login; pg is NULL */
     int64_t login_version; /* that pg was started with */
+    bool is_urgent; /* somebody waits for it: the next try is at once */
     int64_t backoff_ms;
     struct timer *retry;
 };
@@ -146,6 +147,7 @@ static void retry_later(struct slot *slot)
 {
     uint32_t random;
     int64_t span = slot->backoff_ms * 3 - BACKOFF_MIN_MS;
+    int64_t delay_ms;
 
     if (slot->store->is_stopping)
         return;
@@ -153,10 +155,12 @@ static void retry_later(struct slot *slot)
     slot->backoff_ms = BACKOFF_MIN_MS + (int64_t)random % (span > 0 ? span : 1);
     if (slot->backoff_ms > BACKOFF_MAX_MS)
         slot->backoff_ms = BACKOFF_MAX_MS;
+    delay_ms = slot->is_urgent ? 0 : slot->backoff_ms;
+    slot->is_urgent = false;
     if (slot->retry)
-        loop_timer_set(slot->retry, slot->backoff_ms, 0);
+        loop_timer_set(slot->retry, delay_ms, 0);
     else
-        slot->retry = loop_timer(slot->store->loop, slot->backoff_ms, 0, on_retry, slot);
+        slot->retry = loop_timer(slot->store->loop, delay_ms, 0, on_retry, slot);
 }
 
 static void let_go(struct slot *slot)
@@ -362,7 +366,8 @@ bool store_check(struct store *store)
         slot->retry = NULL;
         connect_slot(slot);
     }
-    return slot->pg && pg_is_alive(slot->pg) && slot->is_up;
+    slot->is_urgent = slot->pg && !pg_is_alive(slot->pg);
+    return slot->is_up && !slot->is_urgent;
 }
 
 void store_close(struct store *store)
