@@ -79,6 +79,7 @@ struct pg {
     size_t in_flight;
     struct statement *statements;
     struct error failure;
+    struct error last_words; /* of the server, before it ends an idle session; OK: none */
     int64_t connect_timeout_ms;
     int64_t statement_timeout_ms;
     char *url;
@@ -678,7 +679,9 @@ static void read_input(struct pg *pg)
     take_notifications(pg);
     /* libpq may have read the end together with what came before it. */
     is_alive = is_alive && PQstatus(pg->conn) == CONNECTION_OK;
-    if (!is_alive && pg->state == PG_READY)
+    if (pg->last_words.status != OK)
+        break_connection(pg, &pg->last_words);
+    else if (!is_alive && pg->state == PG_READY)
         lose_connection(pg);
 }
 
@@ -808,6 +811,17 @@ static void poll_connection(struct pg *pg)
                        step == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE, on_ready, pg);
 }
 
+/* What the server says before it ends a session that is idle libpq takes for a notice; the end
+ * itself comes later. */
+static void on_notice(void *ctx, const PGresult *result)
+{
+    struct pg *pg = ctx;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+        fail_result(&pg->last_words, result);
+}
+
 static void connect_to(struct pg *pg, const char *address)
 {
     const struct pg_options login = {
@@ -824,6 +838,7 @@ static void connect_to(struct pg *pg, const char *address)
         lose_connection(pg);
         return;
     }
+    PQsetNoticeReceiver(pg->conn, on_notice, pg);
     pg->state = PG_CONNECTING;
     pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_WRITE, on_ready, pg);
 }
