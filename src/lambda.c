@@ -27,6 +27,8 @@ bool lambda_is_here(void)
 
 void lambda_exit(struct lambda *lambda, const char *why)
 {
+    if (lambda->is_stopping)
+        return;
     log_error("lambda.exit", "error=%s next=%s", log_quote(why),
               log_quote("the process ends, and Lambda starts another one"));
     lambda->exit_code = 1;
@@ -96,6 +98,7 @@ static void on_signal(void *ctx, int signum)
     struct lambda *lambda = ctx;
 
     log_info("lambda.stopping", "signal=%d", signum);
+    lambda->is_stopping = true;
     loop_stop(lambda->loop);
 }
 
@@ -147,18 +150,21 @@ static void create(struct lambda *lambda)
     lambda->stateless = stateless_create(&stateless);
 }
 
-/* Closing the store answers every call that is open; nobody is asked for anything new then. */
+/* In the middle of an invocation, perhaps.  Closing the store answers every call that is open, and
+ * so does freeing the sender; nobody is asked for anything new then. */
 static void destroy(struct lambda *lambda)
 {
+    lambda->is_stopping = true;
     loop_timer_stop(lambda->waiter);
-    if (lambda->store)
-        store_close(lambda->store);
+    lambda->waiter = NULL;
+    lambda->is_waiting = false;
+    stateless_close(lambda->stateless);
+    store_close(lambda->store);
     loop_settle(lambda->loop);
     sender_free(lambda->sender);
     loop_settle(lambda->loop);
     stateless_free(lambda->stateless);
-    if (lambda->store)
-        store_free(lambda->store);
+    store_free(lambda->store);
     http_pool_free(lambda->pool);
     http_pool_free(lambda->runtime);
     auth_free(lambda->auth);

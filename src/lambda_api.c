@@ -110,6 +110,8 @@ void lambda_next(struct lambda *lambda)
     };
 
     log_set_request_id(NULL);
+    if (lambda->is_stopping) /* the event would be lost */
+        return;
     write_url(url, "/2018-06-01/runtime/invocation/next");
     (void)http_pool_start(lambda->runtime, &request, on_next, lambda);
 }
@@ -157,6 +159,8 @@ static void post(struct lambda *lambda, const char *what, const char *error_type
                                         .timeout_ms = POST_TIMEOUT_MS,
                                         .max_answer_bytes = ANSWER_BYTES};
 
+    if (lambda->is_stopping)
+        return;
     lambda->what = what;
     lambda->posted = done;
     if (*lambda->invocation_id)

@@ -383,7 +383,7 @@ static void run_next_record(struct lambda *lambda)
     struct incoming command;
     struct error err = {0};
 
-    if (batch->next == batch->count) {
+    if (batch->next == batch->count || lambda->is_stopping) {
         finish_batch(lambda);
         return;
     }

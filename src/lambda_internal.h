@@ -40,7 +40,8 @@ struct lambda {
     struct profile_settings settings;
     char claimer[LAMBDA_CLAIMER_BYTES];
     int exit_code;
-    bool is_first; /* no invocation was handled yet */
+    bool is_stopping; /* no event is asked for or answered any more */
+    bool is_first;    /* no invocation was handled yet */
     /* of the invocation that runs: */
     char request_id[LAMBDA_ID_BYTES];
     char invocation_id[LAMBDA_ID_BYTES]; /* "" when Lambda sent none */
@@ -66,11 +67,11 @@ void lambda_exit(struct lambda *lambda, const char *why);
 
 /* ---- lambda_api.c ---- */
 
-/* GET /next; lambda_handle comes. */
+/* GET /next; lambda_handle comes.  Not when the process ends. */
 void lambda_next(struct lambda *lambda);
 /* Registers as an extension, for which there is a SIGTERM; then lambda_next. */
 void lambda_register(struct lambda *lambda);
-/* POST /response or /error; then done. */
+/* POST /response or /error; then done.  Neither when the process ends. */
 void lambda_respond(struct lambda *lambda, const char *body, size_t len, lambda_posted *done);
 void lambda_fail(struct lambda *lambda, const char *type, const char *text, lambda_posted *done);
 

@@ -4,6 +4,7 @@
  */
 #include "stateless_internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct event_call {
     bool is_over; /* the backend has answered */
     int status;
     struct jwks_waiter waiter;
+    struct stateless_wait wait; /* for keys, or for the backlog */
     struct timer *timer;
     struct deferred end;
     stateless_done *done;
@@ -120,6 +122,7 @@ static void answer(struct event_call *call, int status, const char *body, const 
 {
     const struct stateless_response response = {status, body, subprotocol};
 
+    stateless_wait_end(&call->wait);
     loop_timer_stop(call->timer);
     call->timer = NULL;
     call->done(call->ctx, &response);
@@ -228,6 +231,18 @@ static void hand_over(struct event_call *call, const char *token)
 }
 
 static void on_keys(void *ctx);
+static void give_up_keys(void *ctx);
+
+/* False when there is no time for it. */
+static bool wait_for_keys(struct event_call *call)
+{
+    if (clock_mono_ms() >= call->deadline_ms ||
+        !stateless_wait_begin(call->stateless, &call->wait, give_up_keys, call))
+        return false;
+    call->waiter = (struct jwks_waiter){.fn = on_keys, .ctx = call};
+    auth_wait(call->stateless->env.auth, &call->waiter);
+    return true;
+}
 
 /* Verifies the token in the message, if there is one, and runs the route. */
 static void run_message(struct event_call *call)
@@ -238,12 +253,8 @@ static void run_message(struct event_call *call)
 
     buf_init(&claims, CLAIMS_BYTES);
     st = gateway_verify_message(auth, call->body, strlen(call->body), &claims);
-    if (st == UNAVAILABLE && clock_mono_ms() < call->deadline_ms) {
-        call->waiter = (struct jwks_waiter){.fn = on_keys, .ctx = call};
-        auth_wait(auth, &call->waiter);
-    } else {
+    if (st != UNAVAILABLE || !wait_for_keys(call))
         hand_over(call, st == OK ? buf_str(&claims) : NULL);
-    }
     buf_done(&claims);
 }
 
@@ -442,10 +453,9 @@ static void check_token(struct event_call *call)
     }
     buf_done(&claims);
     buf_done(&authorizer);
-    if (st == UNAVAILABLE && clock_mono_ms() < call->deadline_ms) {
-        call->waiter = (struct jwks_waiter){.fn = on_keys, .ctx = call};
-        auth_wait(stateless->env.auth, &call->waiter);
-    } else if (st == OK || stateless->env.settings->auth != AUTH_REQUIRED) {
+    if (st == UNAVAILABLE && wait_for_keys(call))
+        return;
+    if (st == OK || stateless->env.settings->auth != AUTH_REQUIRED) {
         register_connection(call);
     } else {
         log_debug("token.refused", "request=%s error=%s", log_quote(call->request_id),
@@ -458,10 +468,22 @@ static void on_keys(void *ctx)
 {
     struct event_call *call = ctx;
 
+    stateless_wait_end(&call->wait);
     if (call->kind == INCOMING_CONNECT)
         check_token(call);
     else
         run_message(call);
+}
+
+static void give_up_keys(void *ctx)
+{
+    struct event_call *call = ctx;
+
+    jwks_source_unwait(&call->waiter);
+    if (call->kind == INCOMING_CONNECT)
+        refuse_connect(call, 503, "Service Unavailable");
+    else
+        on_message_answered(call, BACKEND_ERROR);
 }
 
 /* ---- $disconnect ---- */
@@ -476,6 +498,11 @@ static void on_backlog_tick(void *ctx)
         answer(call, is_late ? 500 : 200, NULL, NULL);
 }
 
+static void give_up_disconnect(void *ctx)
+{
+    answer(ctx, 500, NULL, NULL);
+}
+
 static void start_disconnect(struct event_call *call, int code, const char *reason)
 {
     struct connection *connection = call->connection;
@@ -483,6 +510,10 @@ static void start_disconnect(struct event_call *call, int code, const char *reas
     connection->close_code = code;
     snprintf(connection->close_reason, sizeof(connection->close_reason), "%s", reason);
     backend_disconnect(call->stateless->backend, connection, call->request_id);
+    if (!stateless_wait_begin(call->stateless, &call->wait, give_up_disconnect, call)) {
+        give_up_disconnect(call);
+        return;
+    }
     call->timer = loop_timer(call->stateless->env.loop, BACKLOG_TICK_MS, BACKLOG_TICK_MS,
                              on_backlog_tick, call);
 }
@@ -542,6 +573,29 @@ void stateless_query(struct stateless *stateless, const struct stateless_query *
     store_call(stateless->env.store, &call, done, ctx);
 }
 
+bool stateless_wait_begin(struct stateless *stateless, struct stateless_wait *wait,
+                          void (*give_up)(void *ctx), void *ctx)
+{
+    if (stateless->is_closing)
+        return false;
+    assert(!wait->link);
+    *wait = (struct stateless_wait){give_up, ctx, stateless->waits, &stateless->waits};
+    if (wait->next)
+        wait->next->link = &wait->next;
+    stateless->waits = wait;
+    return true;
+}
+
+void stateless_wait_end(struct stateless_wait *wait)
+{
+    if (!wait->link)
+        return;
+    *wait->link = wait->next;
+    if (wait->next)
+        wait->next->link = wait->link;
+    wait->link = NULL;
+}
+
 static void on_published(void *ctx)
 {
     struct stateless *stateless = ctx;
@@ -579,6 +633,17 @@ void opened_free(struct opened *opened)
     free(opened->endpoint);
     free(opened->resume);
     free(opened);
+}
+
+void stateless_close(struct stateless *stateless)
+{
+    stateless->is_closing = true;
+    while (stateless->waits) {
+        struct stateless_wait *wait = stateless->waits;
+
+        stateless_wait_end(wait);
+        wait->give_up(wait->ctx);
+    }
 }
 
 void stateless_free(struct stateless *stateless)

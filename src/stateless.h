@@ -37,6 +37,10 @@ struct stateless_env {
 };
 
 struct stateless *stateless_create(const struct stateless_env *env) MUST_USE;
+/* The end is near: nothing waits for keys, or for what is written behind an event, any longer, and
+ * what is asked from now on is answered without either.  When the store is closed and the sender is
+ * freed, and the loop has settled, every event has been answered. */
+void stateless_close(struct stateless *stateless);
 void stateless_free(
     struct stateless *stateless); /* every event must be answered; NULL is allowed */
 

@@ -125,6 +125,7 @@ struct flush {
     size_t sent;
     size_t pending; /* on their way: frames of opened connections, or deliveries of the batch */
     bool is_first_over;
+    struct stateless_wait wait; /* for the backlog */
     struct timer *timer;
     struct entry *entries; /* of the batch: one for each seq */
     size_t entry_count;
@@ -148,6 +149,7 @@ static void claim(struct flush *flush);
 
 static void finish(struct flush *flush)
 {
+    stateless_wait_end(&flush->wait);
     loop_timer_stop(flush->timer);
     free(flush->entries);
     flush->done(flush->ctx, flush->sent);
@@ -163,9 +165,15 @@ static void on_backlog_tick(void *ctx)
         finish(flush);
 }
 
+static void give_up(void *ctx)
+{
+    finish(ctx);
+}
+
 static void finish_when_written(struct flush *flush)
 {
-    if (backend_backlog(flush->stateless->backend) == 0)
+    if (backend_backlog(flush->stateless->backend) == 0 ||
+        !stateless_wait_begin(flush->stateless, &flush->wait, give_up, flush))
         finish(flush);
     else
         flush->timer = loop_timer(flush->stateless->env.loop, BACKLOG_TICK_MS, BACKLOG_TICK_MS,
@@ -453,8 +461,13 @@ static void send_greetings(struct flush *flush)
 void stateless_flush(struct stateless *stateless, int64_t deadline_ms, stateless_flushed *done,
                      void *ctx)
 {
-    struct flush *flush = mem_alloc(sizeof(*flush));
+    struct flush *flush;
 
+    if (stateless->is_closing) { /* whoever comes next claims what is left */
+        done(ctx, 0);
+        return;
+    }
+    flush = mem_alloc(sizeof(*flush));
     flush->stateless = stateless;
     flush->deadline_ms = deadline_ms;
     flush->done = done;

@@ -13,6 +13,14 @@
 #include "stateless.h"
 #include "store.h"
 
+/* What waits for neither the store nor the sender, which answer when they are closed.  Embed it. */
+struct stateless_wait {
+    void (*give_up)(void *ctx); /* by stateless_close */
+    void *ctx;
+    struct stateless_wait *next;
+    struct stateless_wait **link; /* not NULL while waiting */
+};
+
 struct stateless {
     struct stateless_env env;
     struct connections *connections; /* empty: backend.c asks it for others, who are never here */
@@ -21,6 +29,8 @@ struct stateless {
     char *settings_text;   /* as the database said it last */
     int64_t settings_ms;   /* when; 0: never */
     struct opened *opened; /* connections whose greeting waits for the answer to $connect */
+    struct stateless_wait *waits;
+    bool is_closing;
 };
 
 /* A connection that was accepted, and what was sent to it meanwhile. */
@@ -31,6 +41,11 @@ struct opened {
     char *resume; /* {"topics":{...}} that it is to get; NULL: none */
 };
 void opened_free(struct opened *opened);
+
+/* False when the end is near: then it must not wait. */
+bool stateless_wait_begin(struct stateless *stateless, struct stateless_wait *wait,
+                          void (*give_up)(void *ctx), void *ctx) MUST_USE;
+void stateless_wait_end(struct stateless_wait *wait); /* one that is not waiting is fine */
 
 /* One statement on any connection; name NULL: not prepared. */
 struct stateless_query {

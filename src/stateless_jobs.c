@@ -127,6 +127,7 @@ struct authorizing {
     char *method_arn;
     struct gateway_token token;
     struct jwks_waiter waiter;
+    struct stateless_wait wait;
     stateless_policy_done *done;
     void *ctx;
 };
@@ -175,6 +176,26 @@ static void allow(struct authorizing *authorizing, const char *context)
 
 static void decide(void *ctx);
 
+static void give_up_keys(void *ctx)
+{
+    struct authorizing *authorizing = ctx;
+
+    jwks_source_unwait(&authorizing->waiter);
+    answer_authorizer(authorizing, 500, "Internal server error");
+}
+
+static void wait_for_keys(struct authorizing *authorizing)
+{
+    struct stateless *stateless = authorizing->stateless;
+
+    if (!stateless_wait_begin(stateless, &authorizing->wait, give_up_keys, authorizing)) {
+        answer_authorizer(authorizing, 500, "Internal server error");
+        return;
+    }
+    authorizing->waiter = (struct jwks_waiter){.fn = decide, .ctx = authorizing};
+    auth_wait(stateless->env.auth, &authorizing->waiter);
+}
+
 static void verify(struct authorizing *authorizing)
 {
     struct stateless *stateless = authorizing->stateless;
@@ -190,8 +211,7 @@ static void verify(struct authorizing *authorizing)
     if (st == OK)
         (void)gateway_write_authorizer(claims.data, claims.len, &context);
     if (st == UNAVAILABLE) {
-        authorizing->waiter = (struct jwks_waiter){.fn = decide, .ctx = authorizing};
-        auth_wait(stateless->env.auth, &authorizing->waiter);
+        wait_for_keys(authorizing);
     } else if (st == OK) {
         allow(authorizing, buf_str(&context));
     } else if (stateless->env.settings->auth == AUTH_REQUIRED) {
@@ -206,7 +226,10 @@ static void verify(struct authorizing *authorizing)
 
 static void decide(void *ctx)
 {
-    verify(ctx);
+    struct authorizing *authorizing = ctx;
+
+    stateless_wait_end(&authorizing->wait);
+    verify(authorizing);
 }
 
 static void on_settings_for_authorizer(void *ctx, const struct error *err)
