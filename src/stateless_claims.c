@@ -129,7 +129,8 @@ struct flush {
     struct timer *timer;
     struct entry *entries; /* of the batch: one for each seq */
     size_t entry_count;
-    stateless_flushed *done;
+    size_t settling;         /* statements about entries that the database has not answered */
+    stateless_flushed *done; /* NULL: nobody waits, and it is gone before those are answered */
     void *ctx;
 };
 
@@ -156,12 +157,18 @@ static void finish(struct flush *flush)
     free(flush);
 }
 
-/* What the backend still has for the database goes first: whoever called may be frozen next. */
+static bool is_written(const struct flush *flush)
+{
+    return flush->settling == 0 && backend_backlog(flush->stateless->backend) == 0;
+}
+
+/* What there still is for the database goes first: whoever called may be frozen next, or end.  What
+ * was asked is answered in any case, by statement_timeout at the latest. */
 static void on_backlog_tick(void *ctx)
 {
     struct flush *flush = ctx;
 
-    if (backend_backlog(flush->stateless->backend) == 0 || clock_mono_ms() >= flush->deadline_ms)
+    if (is_written(flush) || (flush->settling == 0 && clock_mono_ms() >= flush->deadline_ms))
         finish(flush);
 }
 
@@ -172,7 +179,7 @@ static void give_up(void *ctx)
 
 static void finish_when_written(struct flush *flush)
 {
-    if (backend_backlog(flush->stateless->backend) == 0 ||
+    if (is_written(flush) ||
         !stateless_wait_begin(flush->stateless, &flush->wait, give_up, flush))
         finish(flush);
     else
@@ -184,8 +191,11 @@ static void finish_when_written(struct flush *flush)
 
 static void on_settled(void *ctx, const struct error *err, const struct rows *rows)
 {
-    (void)ctx;
+    struct flush *flush = ctx;
+
     (void)rows;
+    if (flush)
+        flush->settling--;
     if (err)
         log_warn("stateless.claims_not_settled", "error=%s sqlstate=%s next=%s",
                  log_quote(err->text), err->sqlstate,
@@ -221,8 +231,10 @@ static size_t settle(struct flush *flush, bool has_failed)
     pgarray_end(&ids);
     params[1] = buf_str(&seqs);
     params[2] = buf_str(&ids);
-    if (count > 0)
-        stateless_query(flush->stateless, &query, on_settled, NULL);
+    if (count > 0) {
+        flush->settling++;
+        stateless_query(flush->stateless, &query, on_settled, flush->done ? flush : NULL);
+    }
     buf_done(&seqs);
     buf_done(&ids);
     return count;
@@ -332,10 +344,11 @@ static void claim(struct flush *flush)
     int64_t lease_ms = flush->deadline_ms - clock_mono_ms() + CLAIM_MARGIN_MS;
     char most[16], lease[24];
     const char *params[] = {flush->stateless->env.claimer, most, lease};
-    const struct stateless_query query = {"claim_messages",
-                                          "select seq, kind, connection_id, endpoint, payload, is_new"
-                                          " from switchboard.claim_messages($1, $2, $3)",
-                                          params, ARRAY_LEN(params)};
+    const struct stateless_query query = {
+        "claim_messages",
+        "select seq, kind, connection_id, endpoint, payload, is_new"
+        " from switchboard.claim_messages($1, $2, $3)",
+        params, ARRAY_LEN(params)};
 
     snprintf(most, sizeof(most), "%d", CLAIM_MESSAGES);
     snprintf(lease, sizeof(lease), "%lld", (long long)lease_ms);
