@@ -132,20 +132,6 @@ static void on_flushed_in_front(void *ctx, size_t sent)
     free(answered);
 }
 
-static void write_response(struct buf *out, const struct stateless_response *response)
-{
-    json_open(out, NULL, '{');
-    json_int(out, "statusCode", response->status);
-    if (response->subprotocol) {
-        json_open(out, "headers", '{');
-        json_str(out, "Sec-WebSocket-Protocol", response->subprotocol);
-        json_close(out, '}');
-    }
-    if (response->body)
-        json_str(out, "body", response->body);
-    json_close(out, '}');
-}
-
 static void on_event(void *ctx, const struct stateless_response *response)
 {
     struct lambda *lambda = ctx;
@@ -154,7 +140,7 @@ static void on_event(void *ctx, const struct stateless_response *response)
     lambda->status = response->status;
     answered->lambda = lambda;
     buf_init(&answered->response, RESPONSE_BYTES);
-    write_response(&answered->response, response);
+    stateless_write_response(response, &answered->response);
     if (lambda->event.kind != INCOMING_CONNECT) {
         stateless_flush(lambda->stateless, lambda->deadline_ms, on_flushed_in_front, answered);
         return;

@@ -130,6 +130,20 @@ static void answer(struct event_call *call, int status, const char *body, const 
     loop_at_end_of_turn(call->stateless->env.loop, &call->end);
 }
 
+void stateless_write_response(const struct stateless_response *response, struct buf *out)
+{
+    json_open(out, NULL, '{');
+    json_int(out, "statusCode", response->status);
+    if (response->subprotocol) {
+        json_open(out, "headers", '{');
+        json_str(out, "Sec-WebSocket-Protocol", response->subprotocol);
+        json_close(out, '}');
+    }
+    if (response->body)
+        json_str(out, "body", response->body);
+    json_close(out, '}');
+}
+
 /* ---- messages ---- */
 
 static void finish_when_sent(struct event_call *call)

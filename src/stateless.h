@@ -31,8 +31,9 @@ struct stateless_env {
     struct profile_settings *settings; /* renewed in place */
     struct metrics *metrics;
     const char *claimer; /* names this process in claims */
-    void (*on_published)(
-        void *ctx); /* stateless_flush has something to do; NULL: it is called anyway */
+    /* There is something for stateless_flush, which is not to be called from here: an event may be
+     * in the middle of its rows.  NULL: it is called anyway. */
+    void (*on_published)(void *ctx);
     void *ctx;
 };
 
@@ -51,6 +52,8 @@ struct stateless_response {
     const char *subprotocol; /* NULL: none */
 };
 typedef void stateless_done(void *ctx, const struct stateless_response *response);
+/* {"statusCode":...,"headers":...,"body":...} */
+void stateless_write_response(const struct stateless_response *response, struct buf *out);
 
 /* CONNECT, MESSAGE, DISCONNECT.  deadline_ms: clock_mono_ms().  done is called once, for a MESSAGE
  * after its replies are on their way to the client, for a CONNECT before (they would not find it).
