@@ -264,3 +264,158 @@ void incoming_write_connect(const struct incoming *incoming, const char *authori
     write_context(incoming->request_context, authorizer, out);
     json_close(out, '}');
 }
+
+/* ---- requests of an HTTP_PROXY integration ---- */
+
+enum { DIGITS_MOST = 18 };
+
+/* Headers that hold the context; the names are those of requestContext.  The gateway puts them over
+ * what the client has sent under the same names. */
+static const struct mapped {
+    const char *name;
+    const char *alias; /* in examples of AWS, or sent without being asked for; NULL: none */
+    bool is_number;
+    bool is_identity;
+} mapped[] = {
+    {"connectionId", NULL, false, false},
+    {"routeKey", NULL, false, false},
+    {"messageId", NULL, false, false},
+    {"requestId", NULL, false, false},
+    {"stage", "stageName", false, false},
+    {"apiId", "x-amzn-apigateway-api-id", false, false},
+    {"domainName", NULL, false, false},
+    {"connectedAt", NULL, true, false},
+    {"disconnectStatusCode", NULL, true, false},
+    {"disconnectReason", NULL, false, false},
+    {"sourceIp", NULL, false, true},
+    {"userAgent", NULL, false, true},
+};
+
+static const char event_type_header[] = "eventType";
+
+bool incoming_is_mapped(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(mapped); i++)
+        if (strcasecmp(name, mapped[i].name) == 0 ||
+            (mapped[i].alias && strcasecmp(name, mapped[i].alias) == 0))
+            return true;
+    return strcasecmp(name, event_type_header) == 0;
+}
+
+/* The last one counts, and an empty one is none. */
+static const char *field_of(const struct incoming_request *request, const char *name)
+{
+    const char *found = NULL;
+
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcasecmp(request->headers[i].name, name) == 0 && *request->headers[i].value)
+            found = request->headers[i].value;
+    return found;
+}
+
+static const char *mapped_value(const struct incoming_request *request, const struct mapped *row)
+{
+    const char *value = field_of(request, row->name);
+
+    if (!value && row->alias)
+        value = field_of(request, row->alias);
+    if (value && row->is_number &&
+        (strlen(value) > DIGITS_MOST || strspn(value, "0123456789") != strlen(value)))
+        return NULL;
+    return value;
+}
+
+static void write_mapped(const struct incoming_request *request, bool is_identity, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(mapped); i++) {
+        const char *value = mapped_value(request, &mapped[i]);
+
+        if (!value || mapped[i].is_identity != is_identity)
+            continue;
+        if (mapped[i].is_number)
+            json_int(out, mapped[i].name, strtoll(value, NULL, 10));
+        else
+            json_str(out, mapped[i].name, value);
+    }
+}
+
+/* What the client sent, and who calls for it: the gateway's own Host is in domainName. */
+static void write_handshake(const struct incoming_request *request, struct buf *out)
+{
+    const char *domain_name = field_of(request, "domainName");
+
+    json_open(out, "headers", '{');
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct incoming_field *header = &request->headers[i];
+
+        if (strcasecmp(header->name, "Host") == 0)
+            json_str(out, "Host", domain_name ? domain_name : header->value);
+        else if (!incoming_is_mapped(header->name))
+            json_str(out, header->name, header->value);
+    }
+    json_close(out, '}');
+    if (request->query_count == 0)
+        return;
+    json_open(out, "queryStringParameters", '{');
+    for (size_t i = 0; i < request->query_count; i++)
+        json_str(out, request->query[i].name, request->query[i].value);
+    json_close(out, '}');
+}
+
+/* The name of the route says it as well. */
+static const char *event_type_of(const struct incoming_request *request)
+{
+    const char *type = field_of(request, event_type_header);
+    const char *route = field_of(request, "routeKey");
+
+    if (type || !route)
+        return type;
+    if (strcmp(route, "$connect") == 0)
+        return "CONNECT";
+    return strcmp(route, "$disconnect") == 0 ? "DISCONNECT" : "MESSAGE";
+}
+
+static void write_request(const struct incoming_request *request, const char *type, struct buf *out)
+{
+    json_open(out, NULL, '{');
+    if (strcmp(type, "CONNECT") == 0)
+        write_handshake(request, out);
+    json_open(out, "requestContext", '{');
+    json_str(out, "eventType", type);
+    write_mapped(request, false, out);
+    json_open(out, "identity", '{');
+    write_mapped(request, true, out);
+    json_close(out, '}');
+    json_close(out, '}');
+    if (strcmp(type, "MESSAGE") == 0)
+        json_strn(out, "body", request->body ? request->body : "", request->body_len);
+    json_close(out, '}');
+}
+
+static enum status missing(const char *header, struct error *err)
+{
+    return fail(err, INVALID,
+                "The header %s is missing: map integration.request.header.%s to context.%s", header,
+                header, header);
+}
+
+enum status incoming_from_request(const struct incoming_request *request, struct incoming *out,
+                                  struct error *err)
+{
+    const char *type = event_type_of(request);
+    struct buf text;
+    enum status status;
+
+    if (!field_of(request, "connectionId"))
+        return missing("connectionId", err);
+    if (!type)
+        return missing(event_type_header, err);
+    if (strcmp(type, "CONNECT") != 0 && strcmp(type, "MESSAGE") != 0 &&
+        strcmp(type, "DISCONNECT") != 0)
+        return fail(err, INVALID, "eventType is none of CONNECT, MESSAGE and DISCONNECT");
+    buf_init(&text, SIZE_MAX); /* a few times what came */
+    write_request(request, type, &text);
+    status = incoming_parse(buf_str(&text), text.len, out, err);
+    buf_done(&text);
+    return status;
+}

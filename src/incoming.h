@@ -51,6 +51,27 @@ struct incoming {
 enum status incoming_parse(const char *text, size_t len, struct incoming *out,
                            struct error *err) MUST_USE;
 void incoming_done(struct incoming *incoming);
+
+/* A request of an HTTP_PROXY integration. */
+struct incoming_field {
+    const char *name;
+    const char *value;
+};
+struct incoming_request {
+    const struct incoming_field *headers;
+    size_t header_count;
+    const struct incoming_field *query; /* decoded */
+    size_t query_count;
+    const char *body; /* the message */
+    size_t body_len;
+};
+/* The event that it is about: what the gateway was asked to put into headers (connectionId,
+ * eventType, routeKey, ...) is its context again, and what else there is at a CONNECT is the
+ * handshake.  INVALID names the mapping that is missing, or what cannot be read. */
+enum status incoming_from_request(const struct incoming_request *request, struct incoming *out,
+                                  struct error *err) MUST_USE;
+/* Whether a header is part of the context: any case. */
+bool incoming_is_mapped(const char *name);
 const char *incoming_kind_name(enum incoming_kind kind);
 
 /* The last value of a handshake's header (any case) or query parameter, or NULL. */
