@@ -23,7 +23,7 @@ LAYERS = {
     3: "connections delivery follower replay sender",
     4: "backend gateway integration node stateless",
     5: "listener rejection websocket http lambda",
-    6: "commands serve main",
+    6: "commands serve backend_serve main",
 }
 
 LIBRARIES = {

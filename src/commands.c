@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend_serve.h"
 #include "config.h"
 #include "database_auth.h"
 #include "http_client.h"
@@ -54,6 +55,11 @@ void print(struct buf *out)
 static int run_serve(const struct invocation *invocation)
 {
     return cmd_serve(invocation->config);
+}
+
+static int run_backend(const struct invocation *invocation)
+{
+    return cmd_backend(invocation->config);
 }
 
 static int run_config(const struct invocation *invocation)
@@ -368,6 +374,10 @@ static const struct command commands[] = {
      .usage = "",
      .help = "accepts WebSockets until SIGINT or SIGTERM",
      .run = run_serve},
+    {.name = "backend",
+     .usage = "",
+     .help = "takes the events of somebody else's gateway over HTTP, until SIGINT or SIGTERM",
+     .run = run_backend},
     {.name = "migrate",
      .usage = "[status [--json]]",
      .arguments_most = 1,

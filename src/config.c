@@ -83,6 +83,10 @@ static const struct setting settings[] = {
     TEXT(node_name, "", "name of this process in the database; empty: <hostname>:<port>"),
     TEXT(ports_file, "", "file that gets the ports and the process id once serving; empty: none"),
 
+    TEXT(backend_address, "127.0.0.1", "address that takes the events of somebody else's gateway (switchboard backend)"),
+    INTEGER(backend_port, "8082", 0, 65535, "port that takes them; 0 takes any free one"),
+    SECRET(backend_secret, "what the header x-switchboard-secret has to say there; empty: whoever reaches the port may send events"),
+
     ALIASED(aws_access_key_id, KIND_TEXT, "AWS_ACCESS_KEY_ID", NULL,
             "credentials that sign requests to API Gateway's @connections; from here alone, not from a container's or machine's role; empty: unsigned"),
     ALIASED(aws_secret_access_key, KIND_SECRET, "AWS_SECRET_ACCESS_KEY", NULL, "their secret"),

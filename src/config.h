@@ -37,6 +37,11 @@ struct config {
     char *node_name;      /* default "" = <hostname>:<port> */
     char *ports_file; /* "" or a file that gets {"port":..,"adminPort":..,"pid":..} once serving */
 
+    /* events of somebody else's gateway, over HTTP */
+    char *backend_address; /* default 127.0.0.1 */
+    int64_t backend_port;  /* default 8082; 0 = any free one */
+    char *backend_secret;  /* secret; "" = whoever reaches the port may call */
+
     /* @connections of somebody else's gateway */
     char *aws_access_key_id;     /* "": requests are not signed */
     char *aws_secret_access_key; /* secret */

@@ -26,12 +26,22 @@
 
 enum {
     BACKLOG = 128,
-    CONNECTION_LIMIT = 512, /* of each port */
-    IDLE_TIMEOUT_S = 60,
     MAX_ANSWER_BYTES = 16 * 1024 * 1024,
     MAX_DRAINED_BYTES = 1024 * 1024,       /* past the limit; dropped, so that the 413 arrives */
     MAX_BUFFERED_BYTES = 64 * 1024 * 1024, /* of bodies that are being read, on a port */
     QUERY_BYTES = 65536
+};
+
+/* A gateway, or a load balancer, keeps many connections, and keeps them for longer than others: it
+ * has to be the one that closes them, or else a request may cross with the end of its connection.
+ */
+static const struct {
+    unsigned int connections;
+    unsigned int idle_timeout_s;
+} limits[HTTP_PORTS] = {
+    [HTTP_ADMIN_PORT] = {512, 60},
+    [HTTP_WEBSOCKET_PORT] = {512, 60},
+    [HTTP_BACKEND_PORT] = {4096, 400},
 };
 
 /* A libmicrohttpd, and how the loop runs it. */
@@ -50,8 +60,11 @@ struct http {
     struct guest guests[HTTP_PORTS];
     struct idempotency *idempotency;
     struct http_request *requests;
+    size_t held;          /* requests that somebody works on */
     unsigned int allowed; /* management_allow */
+    enum http_port listening;
     int port;
+    bool is_stopped;
 };
 
 /* ---- answering ---- */
@@ -165,6 +178,12 @@ static void add_headers(struct http_request *request, struct MHD_Response *respo
         MHD_add_response_header(response, "x-amzn-ErrorType", request->error_type);
     if (request->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, request->allow);
+    if (request->subprotocol)
+        MHD_add_response_header(response, "Sec-WebSocket-Protocol", request->subprotocol);
+    if (request->is_function_error)
+        MHD_add_response_header(response, "X-Amz-Function-Error", "Unhandled");
+    if (request->http->is_stopped)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (request->is_management)
         add_request_ids(request, response);
 }
@@ -247,7 +266,9 @@ static struct http_request *create_request(struct guest *guest, struct MHD_Conne
     request->idempotency = http->idempotency;
     request->content_type = "application/json";
     note_peer(request);
-    buf_init(&request->body, management_body_limit(http->env.config, request->path));
+    buf_init(&request->body, guest->port == HTTP_BACKEND_PORT
+                                 ? events_body_limit(http->env.config)
+                                 : management_body_limit(http->env.config, request->path));
     buf_init(&request->answer, MAX_ANSWER_BYTES);
     request->next = http->requests;
     if (request->next)
@@ -263,6 +284,7 @@ static void free_request(struct http_request *request)
     free(request->method);
     free(request->path);
     free(request->idempotency_key);
+    free(request->subprotocol);
     free(request);
 }
 
@@ -284,6 +306,51 @@ char *http_parameter(struct http_request *request, const char *name)
 const char *http_header(struct http_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+struct visit {
+    http_field_fn *fn;
+    void *ctx;
+};
+
+static enum MHD_Result visit_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    const struct visit *visit = ctx;
+
+    (void)kind;
+    visit->fn(visit->ctx, name, value ? value : "");
+    return MHD_YES;
+}
+
+void http_each_header(struct http_request *request, http_field_fn *fn, void *ctx)
+{
+    struct visit visit = {fn, ctx};
+
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, visit_header, &visit);
+}
+
+static enum MHD_Result visit_parameter(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                       const char *value)
+{
+    const struct visit *visit = ctx;
+    struct slice raw_name = {name, strlen(name)};
+    struct slice raw_value = {value ? value : "", value ? strlen(value) : 0};
+    char *text = mem_alloc(raw_name.len + raw_value.len + 2);
+
+    (void)kind;
+    if (url_decode(raw_name, true, text) >= 0 &&
+        url_decode(raw_value, true, text + raw_name.len + 1) >= 0)
+        visit->fn(visit->ctx, text, text + raw_name.len + 1);
+    free(text);
+    return MHD_YES;
+}
+
+void http_each_parameter(struct http_request *request, http_field_fn *fn, void *ctx)
+{
+    struct visit visit = {fn, ctx};
+
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, visit_parameter, &visit);
 }
 
 static enum MHD_Result add_signed_header(void *ctx, enum MHD_ValueKind kind, const char *name,
@@ -330,16 +397,32 @@ void http_signed_done(struct http_signed *signed_request)
     buf_done(&signed_request->query);
 }
 
-/* ---- the database ---- */
+/* ---- the database, and others ---- */
+
+void http_hold(struct http_request *request)
+{
+    request->is_waiting = true;
+    request->http->held++;
+}
+
+bool http_resume(struct http_request *request)
+{
+    request->is_waiting = false;
+    request->http->held--;
+    if (!request->connection)
+        free_request(request);
+    else
+        return true;
+    return false;
+}
 
 static void on_database(void *ctx, const struct error *err, const struct rows *rows)
 {
     struct http_request *request = ctx;
 
-    request->is_waiting = false;
-    if (!request->connection)
-        free_request(request);
-    else if (err)
+    if (!http_resume(request))
+        return;
+    if (err)
         answer_database_error(request, err);
     else
         request->on_rows(request, rows);
@@ -349,7 +432,7 @@ void http_query(struct http_request *request, const struct store_query *query,
                 void (*on_rows)(struct http_request *request, const struct rows *rows))
 {
     request->on_rows = on_rows;
-    request->is_waiting = true;
+    http_hold(request);
     store_call(request->env->store, query, on_database, request);
 }
 
@@ -392,7 +475,9 @@ static bool is_for_listener(const struct http_request *request)
 
 static enum MHD_Result finish_request(struct http_request *request)
 {
-    if (request->status == 0)
+    if (request->status == 0 && request->port == HTTP_BACKEND_PORT)
+        events_route(request);
+    else if (request->status == 0)
         http_route(request);
     if (request->status != 0)
         return send_answer(request);
@@ -443,6 +528,8 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     if (request->next)
         request->next->prev = request->prev;
     request->connection = NULL;
+    if (request->is_opened && http->env.on_opened)
+        http->env.on_opened(http->env.ctx);
     if (!request->is_waiting)
         free_request(request);
 }
@@ -514,7 +601,7 @@ static enum status listen_on(const struct addrinfo *address, int *out, struct er
 }
 
 /* Resolves on the caller's time: before the loop turns. */
-static enum status open_listener(const struct config *config, int *out, struct error *err)
+static enum status open_listener(const char *host, int64_t number, int *out, struct error *err)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -522,8 +609,8 @@ static enum status open_listener(const struct config *config, int *out, struct e
     enum status st;
     int rc;
 
-    snprintf(port, sizeof(port), "%u", (unsigned int)config->admin_port & 0xffff);
-    rc = getaddrinfo(config->admin_address, port, &hints, &found);
+    snprintf(port, sizeof(port), "%u", (unsigned int)number & 0xffff);
+    rc = getaddrinfo(host, port, &hints, &found);
     if (rc != 0)
         st = fail(err, UNAVAILABLE, "%s", gai_strerror(rc));
     else
@@ -531,7 +618,7 @@ static enum status open_listener(const struct config *config, int *out, struct e
     if (rc == 0)
         freeaddrinfo(found);
     if (st != OK)
-        fail_context(err, "cannot listen on %s:%s", config->admin_address, port);
+        fail_context(err, "cannot listen on %s:%s", host, port);
     return st;
 }
 
@@ -567,8 +654,8 @@ static bool start_guest(struct http *http, enum http_port port, int fd)
     guest->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, guest, MHD_OPTION_ARRAY, listen,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, guest, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTION_LIMIT,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S, MHD_OPTION_END);
+        keep_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT, limits[port].connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, limits[port].idle_timeout_s, MHD_OPTION_END);
     if (!guest->daemon)
         return false;
     info = MHD_get_daemon_info(guest->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -589,25 +676,29 @@ static void stop_guest(struct guest *guest)
 
 enum status http_create(const struct http_env *env, struct http **out, struct error *err)
 {
+    const struct config *config = env->config;
+    bool is_backend = env->stateless != NULL;
     unsigned int allowed;
     struct http *http;
     int fd = -1;
 
-    if (management_allow_parse(env->config->management_allow, &allowed, err) != OK)
+    if (management_allow_parse(config->management_allow, &allowed, err) != OK)
         return INVALID;
-    if (open_listener(env->config, &fd, err) != OK)
+    if (open_listener(is_backend ? config->backend_address : config->admin_address,
+                      is_backend ? config->backend_port : config->admin_port, &fd, err) != OK)
         return UNAVAILABLE;
     http = mem_alloc(sizeof(*http));
     http->env = *env;
     http->allowed = allowed;
     http->port = port_of(fd);
+    http->listening = is_backend ? HTTP_BACKEND_PORT : HTTP_ADMIN_PORT;
     http->idempotency = idempotency_create();
-    if (!start_guest(http, HTTP_ADMIN_PORT, fd)) {
+    if (!start_guest(http, http->listening, fd)) {
         close(fd);
         http_free(http);
         return fail(err, INTERNAL, "libmicrohttpd did not start");
     }
-    if (!start_guest(http, HTTP_WEBSOCKET_PORT, -1)) {
+    if (!is_backend && !start_guest(http, HTTP_WEBSOCKET_PORT, -1)) {
         http_free(http);
         return fail(err, INTERNAL, "libmicrohttpd did not start without a port");
     }
@@ -618,6 +709,23 @@ enum status http_create(const struct http_env *env, struct http **out, struct er
 int http_port(const struct http *http)
 {
     return http->port;
+}
+
+void http_stop(struct http *http)
+{
+    int fd;
+
+    if (http->is_stopped)
+        return;
+    http->is_stopped = true;
+    fd = MHD_quiesce_daemon(http->guests[http->listening].daemon);
+    if (fd >= 0)
+        close(fd);
+}
+
+bool http_is_idle(const struct http *http)
+{
+    return !http->requests && http->held == 0;
 }
 
 /* libmicrohttpd wants nothing suspended when it stops; it closes the listening socket.  A request

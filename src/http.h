@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http.h - libmicrohttpd, as a guest on the loop: the admin port, and what the WebSocket port gets
- * that is no handshake.
+ * that is no handshake; or the port that takes the events of somebody else's gateway.
  *
  * On the admin port:
  *   GET  /live                          200 while the loop turns
@@ -15,6 +15,12 @@
  *   POST [/{stage}]/@send                         to users, topics, all, many; batches
  *
  * On the WebSocket port the last two, with the stage.  docs/management-api.md describes them.
+ *
+ * On the port for events the first three, without the management API, and:
+ *   POST /events                                   an event as JSON, what a Lambda function gets
+ *   POST /2015-03-31/functions/{name}/invocations  the same, as Lambda's own API has it
+ *   POST|GET|PUT  any other path                   an HTTP_PROXY integration
+ * docs/http-integration.md describes them.
  */
 #pragma once
 
@@ -28,6 +34,7 @@ struct gateway;
 struct http;
 struct loop;
 struct metrics;
+struct stateless;
 struct store;
 
 /* A request to @connections that was answered, for access logs and metrics.  Borrowed texts. */
@@ -56,6 +63,10 @@ struct http_env {
     const struct cloudwatch *cloudwatch;
     /* True when ready; otherwise *reason (static text) says what is missing. */
     bool (*is_ready)(void *ctx, const char **reason);
+    /* Not NULL: backend_port is opened for events, and nothing else. */
+    struct stateless *stateless;
+    /* The answer to a $connect has left: what waits for it can follow. */
+    void (*on_opened)(void *ctx);
     void *ctx;
 };
 
@@ -63,4 +74,8 @@ enum status http_create(const struct http_env *env, struct http **out, struct er
 /* Takes a socket of the WebSocket port over, from which nothing has been read yet. */
 void http_adopt(struct http *http, int fd);
 int http_port(const struct http *http);
+/* Stops listening; requests on connections that are there are still answered. */
+void http_stop(struct http *http);
+/* No request is being read, worked on or answered. */
+bool http_is_idle(const struct http *http);
 void http_free(struct http *http);

@@ -55,7 +55,8 @@ static void get_metrics(struct http_request *request)
 {
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_write(request->env->metrics, &request->answer);
-    cloudwatch_write(request->env->cloudwatch, &request->answer);
+    if (request->env->cloudwatch)
+        cloudwatch_write(request->env->cloudwatch, &request->answer);
     http_answer(request, 200);
 }
 
@@ -307,6 +308,19 @@ static void run_path(struct http_request *request, const char *name)
         return;
     }
     http_answer_message(request, 404, "Not found");
+}
+
+bool http_route_health(struct http_request *request)
+{
+    static const char *const paths[] = {"/live", "/ready", "/metrics"};
+
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        if (strcmp(request->path, paths[i]) == 0) {
+            run_path(request, paths[i] + 1);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Splits the path at its slashes and decodes each piece, in one go: 0 for a path that has more

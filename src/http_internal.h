@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http_internal.h - what http.c (libmicrohttpd) and the files with the answers share:
- * http_endpoints.c (the admin port), http_management.c (@connections) and http_send.c (@send).
+ * http_endpoints.c (the admin port), http_management.c (@connections), http_send.c (@send) and
+ * http_backend.c (events).
  *
  * A request lives from its head until libmicrohttpd has sent the answer, or, when that was cut
  * short, until the database has answered.  An endpoint either answers at once or calls http_query,
@@ -24,7 +25,7 @@ enum {
     UUID_BYTES = 37
 };
 
-enum http_port { HTTP_ADMIN_PORT, HTTP_WEBSOCKET_PORT, HTTP_PORTS };
+enum http_port { HTTP_ADMIN_PORT, HTTP_WEBSOCKET_PORT, HTTP_BACKEND_PORT, HTTP_PORTS };
 
 struct idempotency;
 
@@ -53,19 +54,28 @@ struct http_request {
     const char *error_type;   /* x-amzn-ErrorType, or NULL */
     const char *allow;        /* of a 405, or NULL */
     const char *route_key;    /* of http_management_record; NULL: none is made */
+    char *subprotocol;        /* Sec-WebSocket-Protocol; NULL: none */
+    bool is_function_error;   /* as Lambda's API says it */
+    bool is_opened;           /* it accepts a connection: on_opened is to be called */
 
     /* http.c's */
     void (*on_rows)(struct http_request *request, const struct rows *rows);
     size_t received; /* bytes of body, those that were not kept included */
     struct http_request *prev, *next;
     bool is_suspended;
-    bool is_waiting; /* for the database */
+    bool is_waiting; /* for the database, or an event's end */
 };
 
 /* The decoded value of a query parameter, yours to free, or NULL. */
 char *http_parameter(struct http_request *request, const char *name) MUST_USE;
 /* The last header of that name, or NULL. */
 const char *http_header(struct http_request *request, const char *name);
+
+/* Calls fn for each header, or for each query parameter, which is decoded.  One whose escapes are
+ * broken is left out. */
+typedef void http_field_fn(void *ctx, const char *name, const char *value);
+void http_each_header(struct http_request *request, http_field_fn *fn, void *ctx);
+void http_each_parameter(struct http_request *request, http_field_fn *fn, void *ctx);
 
 /* What a signature covers, but for the body.  Lives until http_signed_done. */
 struct http_signed {
@@ -88,10 +98,18 @@ void http_answer_error(struct http_request *request, int status, const char *typ
 void http_query(struct http_request *request, const struct store_query *query,
                 void (*on_rows)(struct http_request *request, const struct rows *rows));
 
+/* Keeps the request while somebody works on it.  Once he is done: false when the client has gone
+ * meanwhile, and then so has the request. */
+void http_hold(struct http_request *request);
+bool http_resume(struct http_request *request) MUST_USE;
+
 /* ---- http_endpoints.c ---- */
 
 /* The whole request is there. */
 void http_route(struct http_request *request);
+
+/* Answers /live, /ready or /metrics; false when the path is another one. */
+bool http_route_health(struct http_request *request) MUST_USE;
 
 /* Picks the endpoint of the method, or answers 405. */
 typedef void endpoint_fn(struct http_request *request);
@@ -116,3 +134,10 @@ enum status management_allow_parse(const char *text, unsigned int *out, struct e
 
 /* POST: it was admitted already. */
 void send_post(struct http_request *request);
+
+/* ---- http_backend.c ---- */
+
+/* How large a request with an event may be. */
+size_t events_body_limit(const struct config *config);
+/* The whole request is there. */
+void events_route(struct http_request *request);
