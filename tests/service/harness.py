@@ -267,6 +267,8 @@ class Answer:
 class Server:
     """`switchboard serve` on ports of its own; database None: it has to do without."""
 
+    COMMAND = "serve"
+
     def __init__(self, database, directory, **settings):
         self.database = database
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="node-", dir=directory))
@@ -288,7 +290,7 @@ class Server:
         with open(self.directory / "log", "ab") as log, \
                 open(self.directory / "output", "ab") as output:
             self.process = subprocess.Popen(
-                [BINARY, "serve"], env=environment(self.database_url, self.settings),
+                [BINARY, self.COMMAND], env=environment(self.database_url, self.settings),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=log, cwd=self.directory)
         if wait:
             self.wait_ready()
@@ -299,10 +301,13 @@ class Server:
         wait_for(lambda: self._alive() and path.exists(), "the ports file is there", seconds)
         ports = json.loads(path.read_text())
         assert ports["pid"] == self.process.pid
-        self.port, self.admin_port = ports["port"], ports["adminPort"]
+        self.take_ports(ports)
         wait_for(lambda: self._alive() and self.http("GET", "/ready").status == 200,
                  "/ready answers 200", seconds)
         return self
+
+    def take_ports(self, ports):
+        self.port, self.admin_port = ports["port"], ports["adminPort"]
 
     def _alive(self):
         assert self.process.poll() is None, \
