@@ -7,11 +7,11 @@
  * of the settings, as Lambda puts them into the environment; roles of containers and machines are
  * not asked.  The region is the one in the endpoint's name, or else the setting.
  *
- * 410: the connection is gone, nothing more is sent to it, unless it is new: a gateway opens it some
- * time after the function has let it in.  429 and 5xx: again, after a pause with
- * jitter, until the deadline.  403: logged with its likely cause, given up; when it is about the
- * clock, signed once more with the clock read again, or with the server's if it says what that is.
- * What broke on the way is sent again: a client may then get a message twice, but not never.
+ * 410: the connection is gone, nothing more is sent to it, unless it is new: a gateway opens it
+ * some time after the function has let it in.  429 and 5xx: again, after a pause with jitter, until
+ * the deadline.  403: logged with its likely cause, given up; when it is about the clock, signed
+ * once more with the clock read again, or with the server's if it says what that is. What broke on
+ * the way is sent again: a client may then get a message twice, but not never.
  */
 #pragma once
 
