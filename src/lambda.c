@@ -8,6 +8,7 @@
 
 #include "auth.h"
 #include "config.h"
+#include "database_auth.h"
 #include "lambda_internal.h"
 #include "log.h"
 #include "sender.h"
@@ -181,7 +182,7 @@ int lambda_run(const struct config *config)
 
     lambda.loop = loop_create();
     if (http_client_setup(&err) != OK || check_concurrency(&err) != OK ||
-        start_auth(&lambda, &err) != OK) {
+        database_auth_check(config, &err) != OK || start_auth(&lambda, &err) != OK) {
         log_error("lambda.init_failed", "error=%s", log_quote(err.text));
         lambda_fail_init("Runtime.BadConfiguration", err.text);
         auth_free(lambda.auth);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "cloudwatch.h"
 #include "config.h"
 #include "connections.h"
+#include "database_auth.h"
 #include "follower.h"
 #include "gateway.h"
 #include "http.h"
@@ -507,14 +509,37 @@ static void warn_of_demo_tokens(const struct config *config)
                            "WITHOUT A CHECK. Never use this in production (demo_tokens)"));
 }
 
+static bool uses_database(const struct app *app)
+{
+    return !app->api || api_uses_sql(app->api);
+}
+
+static bool uses_http_client(const struct app *app)
+{
+    return app->api || auth_uses_http(&app->config) || database_auth_uses_http(&app->config);
+}
+
+static enum status check_files(const struct config *config, struct error *err)
+{
+    if (!*config->tls_ca_file || access(config->tls_ca_file, R_OK) == 0)
+        return OK;
+    return fail(err, INVALID, "cannot read tls_ca_file \"%s\": %s", config->tls_ca_file,
+                strerror(errno));
+}
+
+/* In front of the first request, and of threads. */
+static enum status start_http_client(struct app *app, struct error *err)
+{
+    enum status status = uses_http_client(app) ? http_client_setup(err) : OK;
+
+    app->has_http_client = status == OK && uses_http_client(app);
+    return status;
+}
+
 static enum status start_auth(struct app *app, struct error *err)
 {
     enum status status = auth_create(&app->config, &app->auth, err);
 
-    if (status == OK && (*app->config.jwt_jwks_url || app->api)) {
-        status = http_client_setup(err);
-        app->has_http_client = status == OK;
-    }
     if (status != OK)
         return status;
     profile_settings_init(&app->settings);
@@ -581,6 +606,12 @@ static enum status prepare(struct app *app, struct error *err)
     enum status status = load_api(app, err);
 
     if (status == OK)
+        status = check_files(&app->config, err);
+    if (status == OK && uses_database(app))
+        status = database_auth_check(&app->config, err);
+    if (status == OK)
+        status = start_http_client(app, err);
+    if (status == OK)
         status = start_auth(app, err);
     if (status == OK)
         status = open_logs(app, err);
@@ -597,7 +628,7 @@ static enum status start(struct app *app, struct error *err)
     app->connections = connections_create((size_t)app->config.max_queue_bytes);
     if (app->api)
         create_integrations(app);
-    if (!app->api || api_uses_sql(app->api))
+    if (uses_database(app))
         create_database_side(app);
     status = create_gateway_side(app, err);
     if (status == OK)

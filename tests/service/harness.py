@@ -74,6 +74,7 @@ class Cluster:
         self._run("initdb", "--pgdata", str(self.data), "--auth=trust", "--encoding=UTF8",
                   "--locale=C.UTF-8", f"--username={self.superuser}", "--no-sync")
         self._count = 0
+        self.options = ""  # for the server, behind our own
         self.start()
 
     def _run(self, program, *arguments):
@@ -89,7 +90,8 @@ class Cluster:
     def start(self):
         # pg_ctl's own output must not be a pipe that the server keeps open.
         options = (f"-k {self.home} -c listen_addresses= -c max_connections=200"
-                   " -c unix_socket_permissions=0777 -c jit=off -c shared_buffers=64MB")
+                   " -c unix_socket_permissions=0777 -c jit=off -c shared_buffers=64MB"
+                   + self.options)
         command = as_server_user([str(PG_BIN / "pg_ctl"), "start", "--silent", "--wait",
                                   "--timeout=60", "--pgdata", str(self.data), "--log",
                                   str(self.home / "postgres.log"), "--options", options])

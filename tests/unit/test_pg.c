@@ -82,21 +82,27 @@ static void *serve(void *ctx)
     return NULL;
 }
 
-static int setup(void **state)
+static int listen_anywhere(struct server *server)
 {
-    struct server *server = calloc(1, sizeof(*server));
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
 
-    if (!server || clearenv() != 0)
-        return -1;
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(server->listener, (struct sockaddr *)&address, len) != 0 ||
         listen(server->listener, 1) != 0 ||
         getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
         return -1;
     server->port = ntohs(address.sin_port);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct server *server = mem_alloc(sizeof(*server));
+
     *state = server;
+    if (clearenv() != 0 || listen_anywhere(server) != 0)
+        return -1;
     return pthread_create(&server->thread, NULL, serve, server);
 }
 
