@@ -8,6 +8,7 @@
  */
 #include "lambda_internal.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,46 +36,73 @@ struct batch {
 
 /* ---- the end of an invocation ---- */
 
+/* Counted while an invocation runs. */
+struct counter {
+    const char *name;
+    size_t offset; /* in struct metrics */
+};
+
+static const struct counter counters[] = {
+    {"Sent", offsetof(struct metrics, sender_sent)},
+    {"Gone", offsetof(struct metrics, sender_gone)},
+    {"SendFailed", offsetof(struct metrics, sender_failed)},
+    {"Throttled", offsetof(struct metrics, throttled)},
+    {"RouteErrors", offsetof(struct metrics, route_errors)},
+};
+
+static int64_t counted(const struct lambda *lambda, const struct counter *counter)
+{
+    uint64_t before, now;
+
+    memcpy(&before, (const char *)&lambda->before + counter->offset, sizeof(before));
+    memcpy(&now, (const char *)&lambda->metrics + counter->offset, sizeof(now));
+    return (int64_t)(now - before);
+}
+
+static void write_metric(struct buf *line, const char *name, const char *unit)
+{
+    json_open(line, NULL, '{');
+    json_str(line, "Name", name);
+    json_str(line, "Unit", unit);
+    json_close(line, '}');
+}
+
+/* Which members of the line are metrics, and which their dimensions. */
+static void write_directive(struct buf *line)
+{
+    static const char dimensions[] = "[[\"Function\",\"Route\"]]";
+
+    json_open(line, "_aws", '{');
+    json_int(line, "Timestamp", clock_unix_ms());
+    json_open(line, "CloudWatchMetrics", '[');
+    json_open(line, NULL, '{');
+    json_str(line, "Namespace", "Switchboard");
+    json_raw(line, "Dimensions", dimensions, sizeof(dimensions) - 1);
+    json_open(line, "Metrics", '[');
+    write_metric(line, "Duration", "Milliseconds");
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+        write_metric(line, counters[i].name, "Count");
+    json_close(line, ']');
+    json_close(line, '}');
+    json_close(line, ']');
+    json_close(line, '}');
+}
+
 /* One line in CloudWatch's embedded metric format.  Routes are those of the API: few. */
 static void write_metrics(const struct lambda *lambda)
 {
-    const struct metrics *now = &lambda->metrics;
-    const struct metrics *before = &lambda->before;
-    const char *route =
-        lambda->has_event && lambda->event.route_key ? lambda->event.route_key : "-";
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
-        {"Sent", now->sender_sent - before->sender_sent},
-        {"Gone", now->sender_gone - before->sender_gone},
-        {"SendFailed", now->sender_failed - before->sender_failed},
-        {"Throttled", now->throttled - before->throttled},
-        {"RouteErrors", now->route_errors - before->route_errors},
-    };
+    const char *function = getenv("AWS_LAMBDA_FUNCTION_NAME");
+    const char *route = lambda->has_event ? lambda->event.route_key : NULL;
     struct buf line;
 
     buf_init(&line, RESPONSE_BYTES);
     json_open(&line, NULL, '{');
-    json_open(&line, "_aws", '{');
-    json_int(&line, "Timestamp", clock_unix_ms());
-    json_open(&line, "CloudWatchMetrics", '[');
-    json_open(&line, NULL, '{');
-    json_str(&line, "Namespace", "Switchboard");
-    buf_adds(&line, ",\"Dimensions\":[[\"Function\",\"Route\"]]");
-    json_open(&line, "Metrics", '[');
-    buf_adds(&line, "{\"Name\":\"Duration\",\"Unit\":\"Milliseconds\"}");
-    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-        buf_addf(&line, ",{\"Name\":\"%s\",\"Unit\":\"Count\"}", counters[i].name);
-    json_close(&line, ']');
-    json_close(&line, '}');
-    json_close(&line, ']');
-    json_close(&line, '}');
-    json_str(&line, "Function", getenv("AWS_LAMBDA_FUNCTION_NAME"));
-    json_str(&line, "Route", route);
+    write_directive(&line);
+    json_str(&line, "Function", function ? function : "-");
+    json_str(&line, "Route", route ? route : "-");
     json_int(&line, "Duration", clock_mono_ms() - lambda->began_ms);
     for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-        json_int(&line, counters[i].name, (int64_t)counters[i].value);
+        json_int(&line, counters[i].name, counted(lambda, &counters[i]));
     json_bool(&line, "cold", lambda->is_first);
     json_close(&line, '}');
     if (!buf_full(&line)) {
