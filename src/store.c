@@ -27,7 +27,7 @@ struct slot {
     bool is_up;
     bool is_waiting;       /* for a login; pg is NULL */
     int64_t login_version; /* that pg was started with */
-    bool is_urgent; /* somebody waits for it: the next try is at once */
+    bool is_urgent;        /* somebody waits for it: the next try is at once */
     int64_t backoff_ms;
     struct timer *retry;
 };
