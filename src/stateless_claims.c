@@ -125,6 +125,7 @@ struct flush {
     size_t sent;
     size_t pending; /* on their way: frames of opened connections, or deliveries of the batch */
     bool is_first_over;
+    bool is_ending;             /* nothing more is claimed */
     struct stateless_wait wait; /* for the backlog */
     struct timer *timer;
     struct entry *entries; /* of the batch: one for each seq */
@@ -157,18 +158,12 @@ static void finish(struct flush *flush)
     free(flush);
 }
 
-static bool is_written(const struct flush *flush)
-{
-    return flush->settling == 0 && backend_backlog(flush->stateless->backend) == 0;
-}
-
-/* What there still is for the database goes first: whoever called may be frozen next, or end.  What
- * was asked is answered in any case, by statement_timeout at the latest. */
+/* What there still is for the database goes first: whoever called may be frozen next, or end. */
 static void on_backlog_tick(void *ctx)
 {
     struct flush *flush = ctx;
 
-    if (is_written(flush) || (flush->settling == 0 && clock_mono_ms() >= flush->deadline_ms))
+    if (backend_backlog(flush->stateless->backend) == 0 || clock_mono_ms() >= flush->deadline_ms)
         finish(flush);
 }
 
@@ -179,7 +174,10 @@ static void give_up(void *ctx)
 
 static void finish_when_written(struct flush *flush)
 {
-    if (is_written(flush) ||
+    flush->is_ending = true;
+    if (flush->settling > 0) /* on_settled goes on */
+        return;
+    if (backend_backlog(flush->stateless->backend) == 0 ||
         !stateless_wait_begin(flush->stateless, &flush->wait, give_up, flush))
         finish(flush);
     else
@@ -194,12 +192,12 @@ static void on_settled(void *ctx, const struct error *err, const struct rows *ro
     struct flush *flush = ctx;
 
     (void)rows;
-    if (flush)
-        flush->settling--;
     if (err)
         log_warn("stateless.claims_not_settled", "error=%s sqlstate=%s next=%s",
                  log_quote(err->text), err->sqlstate,
                  log_quote("they are delivered again when they run out"));
+    if (flush && --flush->settling == 0 && flush->is_ending)
+        finish_when_written(flush);
 }
 
 /* Finishes, or gives back, the entries whose fate that is; returns how many. */
