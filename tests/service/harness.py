@@ -410,6 +410,11 @@ class Server:
         assert with_answer, "the handshake was accepted"
         return with_answer
 
+    @staticmethod
+    def seen_as(code, reason):
+        """What a client sees of a close with these, and its row has."""
+        return code, reason
+
     def raw(self, data=b""):
         """A TCP connection to the WebSocket port."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)

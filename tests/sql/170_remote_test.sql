@@ -2,7 +2,7 @@
 -- Connections whose sockets another gateway holds: registering, claims, replays, rate limits.
 begin;
 \ir lib/helpers.sql
-select plan(107);
+select plan(108);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select count(*) from pg_temp.published();
@@ -58,6 +58,14 @@ select is(switchboard.cleanup_nodes(100), 0, 'no node has to live for it');
 select set_eq('select node_id from switchboard.connection_nodes()', array['test-node'], 'it names none');
 select results_eq('select * from switchboard.cleanup_connections(100, 7)', $$ values (0, 0, 0) $$, 'the cleanup leaves it alone');
 select is_empty('select * from pg_temp.take()', 'what was published to all before it came is not for it');
+
+-- ---- whose gateway may not know it yet ----
+select switchboard.send_to_connection(c, '{"n": 0}') from unnest(array['r1', 'r2']) as c;
+update switchboard.websocket_connections set connected_at = clock_timestamp() where connection_id = 'r1';
+update switchboard.websocket_connections set connected_at = clock_timestamp() - interval '1 minute' where connection_id = 'r2';
+select results_eq($$ select connection_id, is_new from switchboard.claim_messages('n', 100, 60000) order by connection_id $$,
+    $$ values ('r1', true), ('r2', false) $$, 'those that came just now are new');
+select switchboard.finish_messages('n', array(select seq from switchboard.websocket_claims));
 
 -- ---- who gets what ----
 select switchboard.send_to_connection('r1', '{"n": 1}');

@@ -685,6 +685,41 @@ static void test_what_may_get_better_is_tried_again(void **state)
     expect(f, "f", "half 200", SENDER_SENT, 2);
 }
 
+/* Its gateway opens it a moment later; what stands behind the first message keeps its place. */
+static void test_gone_is_no_end_for_what_is_new(void **state)
+{
+    struct fixture *f = *state;
+    struct sender_message message = message_to(f, "abc", "hello");
+    struct outcome outcomes[2];
+
+    set_rule(f, "abc", "410 410 200");
+    message.is_new = true;
+    send_message(f, &message, &outcomes[0]);
+    post(f, "abc", "and more", &outcomes[1]);
+    run(f);
+    assert_int_equal(outcomes[0].result, SENDER_SENT);
+    assert_int_equal(outcomes[1].result, SENDER_SENT);
+    assert_int_equal(f->gateway.seen_count, 4);
+    assert_int_equal(f->metrics.sender_gone, 0);
+}
+
+static void test_what_is_new_may_be_gone_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct sender_message message = message_to(f, "abc", "hello");
+    struct outcome outcome;
+    int64_t began_ms = clock_mono_ms();
+
+    set_rule(f, "abc", "410");
+    message.is_new = true;
+    message.deadline_ms += GIVE_UP_MS;
+    send_message(f, &message, &outcome);
+    run(f);
+    assert_int_equal(outcome.result, SENDER_GONE);
+    assert_true(f->gateway.seen_count > 2);
+    assert_true(clock_mono_ms() - began_ms >= 3000);
+}
+
 static void test_what_will_not_get_better_is_given_up(void **state)
 {
     struct fixture *f = *state;
@@ -925,6 +960,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_more_is_sent_to_what_is_gone, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_may_get_better_is_tried_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_is_no_end_for_what_is_new, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_new_may_be_gone_all_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_will_not_get_better_is_given_up, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_other_clock_is_believed_once, set_up, tear_down),
