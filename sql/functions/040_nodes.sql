@@ -15,8 +15,12 @@ begin
         return false;
     end if;
     -- One at a time; whoever waited here may find it made.
+    -- Asked of the table itself: to_regclass() would answer from what this session remembers.
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('switchboard.partitions', 0));
-    if pg_catalog.to_regclass('switchboard.' || name) is not null then
+    if exists (select
+                 from pg_catalog.pg_class as c
+                where c.relname = name
+                  and c.relnamespace = 'switchboard'::regnamespace) then
         return false;
     end if;
     -- Attaching locks the log much less than "create table ... partition of".
