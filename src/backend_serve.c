@@ -14,6 +14,7 @@
 
 #include "auth.h"
 #include "config.h"
+#include "database_auth.h"
 #include "http.h"
 #include "http_client.h"
 #include "log.h"
@@ -276,8 +277,10 @@ static void warn_of_open_port(const struct config *config)
 
 static enum status start_auth(struct front *front, struct error *err)
 {
-    enum status status = http_client_setup(err);
+    enum status status = database_auth_check(&front->config, err);
 
+    if (status == OK)
+        status = http_client_setup(err);
     front->has_http_client = status == OK;
     if (status == OK)
         status = auth_create(&front->config, &front->auth, err);

@@ -263,8 +263,9 @@ def test_commands_log_in_with_tokens_too(token_server, database):
 
 def test_tokens_are_never_sent_in_the_clear(token_server, database):
     plain = token_url(token_server, database, "sslmode=disable")
-    for command in ("serve", "migrate", "cleanup"):
-        done = run_command(plain, command, database_auth="iam", port=0, admin_port=0, **AWS)
+    for command in ("serve", "backend", "migrate", "cleanup"):
+        done = run_command(plain, command, database_auth="iam", port=0, admin_port=0,
+                           backend_port=0, **AWS)
         assert done.returncode == 1
         assert "sslmode=disable" in done.stderr
     assert not token_server.logins
