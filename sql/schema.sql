@@ -251,7 +251,8 @@ COMMENT ON VIEW switchboard.live_connections IS 'Who is connected: active, not e
 CREATE VIEW switchboard.remote_connections AS
  SELECT c.connection_id,
     c.api_gateway_endpoint,
-    c.wants_seq
+    c.wants_seq,
+    c.connected_at
    FROM switchboard.websocket_connections c
   WHERE ((c.node_id IS NULL) AND (c.is_active OR ((c.disconnect_reason = 'Email verified'::text) AND (c.expires_at > statement_timestamp()))));
 
