@@ -96,7 +96,7 @@ locals {
       SWITCHBOARD_DATABASE_POOL_SIZE          = "1"
       SWITCHBOARD_DATABASE_CONNECT_TIMEOUT_MS = "3000"
       SWITCHBOARD_INTEGRATION_TIMEOUT_MS      = tostring(var.integration_timeout_milliseconds)
-      SWITCHBOARD_TLS_CA_FILE                     = var.ca_file
+      SWITCHBOARD_TLS_CA_FILE                 = var.ca_file
       SWITCHBOARD_LOG_FORMAT                  = "json"
       SWITCHBOARD_LOG_LEVEL                   = var.log_level
     },
@@ -117,7 +117,7 @@ locals {
     SWITCHBOARD_DATABASE_URL        = local.owner_conninfo
     SWITCHBOARD_DATABASE_AUTH       = "secret"
     SWITCHBOARD_DATABASE_SECRET_ARN = module.postgres.master_secret_arn
-    SWITCHBOARD_TLS_CA_FILE             = var.ca_file
+    SWITCHBOARD_TLS_CA_FILE         = var.ca_file
     SWITCHBOARD_LOG_FORMAT          = "json"
     SWITCHBOARD_LOG_LEVEL           = var.log_level
   }

@@ -119,7 +119,7 @@ def test_the_roots_are_amazons_and_what_was_asked_for(static, tmp_path):
 def test_it_says_that_it_has_no_gateway(static):
     done = run(static.task / "bootstrap", "serve")
     assert (done.returncode, done.stdout) == (
-        1, "switchboard: this build is the one for AWS Lambda: it has no gateway\n")
+        1, "switchboard: this build is the one for AWS Lambda: it has no gateway and no HTTP port\n")
 
 
 def test_it_has_the_migrations(static):
