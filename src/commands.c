@@ -14,11 +14,11 @@
 #include "lambda.h"
 #include "log.h"
 #include "migrate.h"
+#include "profile.h"
 #include "serve.h"
 
 enum {
     CLEANUP_LIMIT = 1000000, /* batches; a cleanup that never ends is a bug, not work */
-    PARTITION_DAYS_AHEAD = 7,
     PAGE_ROWS = 1000,
     HEALTH_TIMEOUT_MS = 5000,
     HEALTH_ANSWER_BYTES = 65536,

@@ -15,6 +15,7 @@
 
 #include "config.h"
 #include "http_client.h"
+#include "http_head.h"
 #include "json.h"
 #include "messages.h"
 #include "pgarray.h"
@@ -121,19 +122,6 @@ static int publish_to_all(const struct invocation *invocation, const char *paylo
 
 /* ---- one connection ---- */
 
-static void add_encoded(struct buf *out, const char *text)
-{
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            strchr("-_.~", c))
-            buf_addc(out, (char)c);
-        else
-            buf_addf(out, "%%%02X", c);
-    }
-}
-
 /* What a server with a key wants to see. */
 struct signed_lines {
     char authorization[SIGV4_AUTHORIZATION_BYTES + 16];
@@ -188,7 +176,7 @@ static bool post(const struct config *config, const char *id, const char *text, 
     buf_init(&url, URL_BYTES);
     buf_init(&answer, ANSWER_BYTES);
     write_admin_url(config, "/@connections/", &url);
-    add_encoded(&url, id);
+    url_encode(&url, (struct slice){id, strlen(id)}, false);
     request.url = buf_str(&url);
     if (*config->management_access_key_id && !buf_full(&url) &&
         sign(config, request.url, text, &lines))

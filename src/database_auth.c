@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "config.h"
 #include "http_client.h"
+#include "http_head.h"
 #include "log.h"
 #include "loop.h"
 #include "pg.h"
@@ -151,7 +152,7 @@ static enum status presign(const struct config *config, const struct pg_target *
         return INVALID;
     buf_init(&query, HOST_BYTES);
     buf_adds(&query, "Action=connect&DBUser=");
-    sigv4_encode(&query, target->user);
+    url_encode(&query, (struct slice){target->user, strlen(target->user)}, false);
     request.query = buf_str(&query);
     buf_addf(token, "%s/?", host);
     st = buf_full(&query) ? INVALID : sigv4_presign(&request, &credentials, &how, token);

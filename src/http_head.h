@@ -58,5 +58,10 @@ void query_decode(struct slice s, struct buf *out);
 /* True when it is one (RFC 9110, section 5.6.2): what names of headers are. */
 bool http_is_token(struct slice s);
 
+/* Letters, digits and -._~ (RFC 3986, section 2.3). */
+bool url_is_unreserved(char c);
+/* Adds the text percent-encoded: all but unreserved characters and, if so asked, slashes. */
+void url_encode(struct buf *out, struct slice s, bool keeps_slashes);
+
 /* Walks name=value pairs of a raw query: false at the end.  Slices are still encoded. */
 bool query_next(struct slice *rest, struct slice *name, struct slice *value);

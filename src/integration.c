@@ -156,23 +156,6 @@ static void set_header(struct outgoing *out, const char *name, const char *value
         out->headers[out->header_count++] = (struct http_pool_header){name, value};
 }
 
-static bool is_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("-._~", c));
-}
-
-/* RFC 3986, section 2.1. */
-static void add_encoded(struct buf *out, const char *text)
-{
-    for (; *text; text++) {
-        if (is_unreserved(*text))
-            buf_addc(out, *text);
-        else
-            buf_addf(out, "%%%02X", (unsigned char)*text);
-    }
-}
-
 /* Puts the value where {name} stands in the URL. */
 static void fill_path(struct buf *url, const char *name, const char *value)
 {
@@ -183,7 +166,7 @@ static void fill_path(struct buf *url, const char *name, const char *value)
     buf_init(url, MAX_URL_BYTES);
     while (*at) {
         if (*at == '{' && strncmp(at + 1, name, len) == 0 && at[1 + len] == '}') {
-            add_encoded(url, value);
+            url_encode(url, (struct slice){value, strlen(value)}, false);
             at += len + 2;
         } else {
             buf_addc(url, *at++);
@@ -207,9 +190,9 @@ static void on_parameter(void *ctx, enum mapping_target target, const char *name
         break;
     case MAPPING_QUERY:
         buf_addc(&out->query, out->query.len ? '&' : '?');
-        add_encoded(&out->query, name);
+        url_encode(&out->query, (struct slice){name, strlen(name)}, false);
         buf_addc(&out->query, '=');
-        add_encoded(&out->query, value);
+        url_encode(&out->query, (struct slice){value, strlen(value)}, false);
         break;
     case MAPPING_PATH:
         fill_path(&out->url, name, value);

@@ -165,7 +165,6 @@ static void on_event(void *ctx, const struct stateless_response *response)
     struct lambda *lambda = ctx;
     struct answered *answered = mem_alloc(sizeof(*answered));
 
-    lambda->status = response->status;
     answered->lambda = lambda;
     buf_init(&answered->response, RESPONSE_BYTES);
     stateless_write_response(response, &answered->response);
@@ -463,7 +462,6 @@ void lambda_handle(struct lambda *lambda)
     struct error err = {0};
 
     lambda->before = lambda->metrics;
-    lambda->status = 200;
     if (incoming_parse(lambda->body, lambda->body_len, &lambda->event, &err) != OK) {
         lambda->event = (struct incoming){.kind = INCOMING_UNKNOWN};
         lambda_fail(lambda, "Function.UnknownEvent", err.text, finish);

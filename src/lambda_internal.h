@@ -55,7 +55,6 @@ struct lambda {
     struct timer *waiter;  /* how long that may take */
     struct metrics before; /* as it was when the invocation began */
     struct batch *batch;   /* of a queue's event; lambda_handler.c's */
-    int status;            /* of the response, for the metrics */
     const char *what;      /* is posted: "response" or "error" */
     lambda_posted *posted; /* what is done then */
 };

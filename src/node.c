@@ -14,7 +14,7 @@
 #include "profile.h"
 #include "store.h"
 
-enum { RETRY_MS = 1000, PARTITION_DAYS_AHEAD = 7 };
+enum { RETRY_MS = 1000 };
 
 struct cleanup {
     int64_t expired, orphaned, deleted;
@@ -83,18 +83,6 @@ static void finish_register(struct node *node)
 
 /* ---- settings of the schemas ---- */
 
-static enum status read_settings(struct node *node, const char *text, struct error *err)
-{
-    struct profile_settings settings;
-    enum status st = profile_settings_parse(text, strlen(text), &settings, err);
-
-    if (st == OK)
-        st = profile_settings_override(&settings, node->env.config, err);
-    if (st == OK)
-        *node->env.settings = settings;
-    return st;
-}
-
 /* What is wrong is said once, and what holds goes on to hold. */
 static void take_settings(struct node *node, const char *text)
 {
@@ -104,7 +92,7 @@ static void take_settings(struct node *node, const char *text)
         return;
     free(node->settings_text);
     node->settings_text = mem_strdup(text);
-    if (read_settings(node, text, &err) != OK) {
+    if (profile_settings_read(node->env.settings, text, node->env.config, &err) != OK) {
         log_error("node.settings_refused", "error=%s next=%s", log_quote(err.text),
                   log_quote("keeping the settings of before"));
         return;

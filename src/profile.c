@@ -201,3 +201,16 @@ enum status profile_settings_override(struct profile_settings *settings,
         settings->ping_interval_ms = config->ping_interval_ms;
     return override_rates(settings, config, err);
 }
+
+enum status profile_settings_read(struct profile_settings *settings, const char *text,
+                                  const struct config *config, struct error *err)
+{
+    struct profile_settings read;
+    enum status st = profile_settings_parse(text, strlen(text), &read, err);
+
+    if (st == OK)
+        st = profile_settings_override(&read, config, err);
+    if (st == OK)
+        *settings = read;
+    return st;
+}

@@ -19,6 +19,9 @@ enum auth_mode {
     AUTH_REQUIRED  /* without a good one: 401 */
 };
 
+/* Days of the log whose partitions are made before they are needed. */
+enum { PARTITION_DAYS_AHEAD = 7 };
+
 enum { PROFILE_EXPRESSION_BYTES = 256, PROFILE_RATE_BYTES = 64, PROFILE_RATES_BYTES = 1024 };
 
 struct profile_settings {
@@ -47,6 +50,11 @@ enum status profile_settings_parse(const char *text, size_t len, struct profile_
 /* Puts the settings that the operator gave over the profile's.  INVALID: one is too long. */
 enum status profile_settings_override(struct profile_settings *settings,
                                       const struct config *config, struct error *err) MUST_USE;
+
+/* Both: what the database says (profile_settings()), with the operator's over it.  An error leaves
+ * *settings as it was. */
+enum status profile_settings_read(struct profile_settings *settings, const char *text,
+                                  const struct config *config, struct error *err) MUST_USE;
 
 /* "off", "optional", "required"; false and *out untouched for anything else. */
 bool auth_mode_parse(const char *text, enum auth_mode *out) MUST_USE;

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http_head.h"
+
 #define UNRESERVED "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
 
 static const struct scheme {
@@ -30,16 +32,6 @@ static const struct scheme *find_scheme(const char *endpoint)
 static bool is_host(const char *text, size_t len)
 {
     return len > 0 && text[0] != ':' && strspn(text, UNRESERVED ":[]") >= len;
-}
-
-static void add_encoded(struct buf *out, const char *text)
-{
-    for (; *text; text++) {
-        if (strchr(UNRESERVED, *text))
-            buf_addc(out, *text);
-        else
-            buf_addf(out, "%%%02X", (unsigned int)(unsigned char)*text);
-    }
 }
 
 static bool ends_with(const char *text, size_t len, const char *end)
@@ -73,7 +65,7 @@ struct sender_url sender_url_write(struct buf *out, const char *endpoint, const 
     url.path = out->len;
     buf_add(out, path, path_len);
     buf_adds(out, "/@connections/");
-    add_encoded(out, connection_id);
+    url_encode(out, (struct slice){connection_id, strlen(connection_id)}, false);
     if (buf_full(out)) {
         buf_clear(out);
         return (struct sender_url){0};

@@ -131,7 +131,7 @@ static void print_addresses(struct app *app)
     const struct config *config = &app->config;
     const char *host = reachable(config->listen_address);
     const char *admin = reachable(config->admin_address);
-    const char *query = strcmp(config->profile, "careconnect") == 0
+    const char *query = app->store && strcmp(config->profile, "careconnect") == 0
                             ? "?email=ann@example.com&type=email-verification"
                             : "";
 

@@ -111,31 +111,6 @@ static void write_hex(const unsigned char hash[HASH_BYTES], char out[HEX_BYTES])
 
 /* ---- the canonical request ---- */
 
-static bool is_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '~';
-}
-
-static void add_encoded(struct buf *out, struct slice s, bool keeps_slashes)
-{
-    static const char digits[] = "0123456789ABCDEF";
-
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-
-        if (is_unreserved(s.data[i]) || (keeps_slashes && c == '/'))
-            buf_addc(out, s.data[i]);
-        else
-            buf_add(out, (const char[]){'%', digits[c >> 4], digits[c & 0xf]}, 3);
-    }
-}
-
-void sigv4_encode(struct buf *out, const char *text)
-{
-    add_encoded(out, slice_of(text), false);
-}
-
 /* Decoded and encoded again, so that every spelling comes out the same; what cannot be decoded
  * stays as it is. */
 static void add_normalized(struct buf *out, struct slice s)
@@ -146,7 +121,7 @@ static void add_normalized(struct buf *out, struct slice s)
     if (len < 0)
         buf_add(out, s.data, s.len);
     else
-        add_encoded(out, (struct slice){decoded, (size_t)len}, false);
+        url_encode(out, (struct slice){decoded, (size_t)len}, false);
     free(decoded);
 }
 
@@ -240,7 +215,7 @@ static bool hash_canonical(const struct canonical *canonical, char out[HEX_BYTES
     buf_adds(&text, request->method);
     buf_addc(&text, '\n');
     if (canonical->encodes_path)
-        add_encoded(&text, slice_of(request->path), true);
+        url_encode(&text, slice_of(request->path), true);
     else
         buf_adds(&text, request->path);
     buf_addc(&text, '\n');
@@ -446,13 +421,13 @@ static void write_parameters(const struct sigv4_credentials *credentials,
     buf_addf(&credential, "%s/%.*s/%s/%s/" TERMINATOR, credentials->access_key_id, DAY_BYTES, date,
              how->region, how->service);
     buf_adds(query, "X-Amz-Algorithm=" ALGORITHM "&X-Amz-Credential=");
-    add_encoded(query, slice_of(buf_str(&credential)), false);
+    url_encode(query, slice_of(buf_str(&credential)), false);
     buf_addf(query, "&X-Amz-Date=%s&X-Amz-Expires=%" PRId64 "&X-Amz-SignedHeaders=", date,
              how->expires_s);
-    add_encoded(query, signed_headers, false);
+    url_encode(query, signed_headers, false);
     if (token && *token) {
         buf_adds(query, "&X-Amz-Security-Token=");
-        add_encoded(query, slice_of(token), false);
+        url_encode(query, slice_of(token), false);
     }
     buf_done(&credential);
 }
@@ -696,7 +671,7 @@ void sigv4_region(const struct sigv4_request *request, char out[SIGV4_REGION_BYT
     if (read_claim(request, &claim, NULL) == SIGV4_GOOD &&
         claim.scope.region.len < SIGV4_REGION_BYTES) {
         for (size_t i = 0; i < claim.scope.region.len; i++) {
-            if (!is_unreserved(claim.scope.region.data[i]))
+            if (!url_is_unreserved(claim.scope.region.data[i]))
                 claim.scope.region.len = 0;
         }
         memcpy(out, claim.scope.region.data, claim.scope.region.len);

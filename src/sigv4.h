@@ -77,9 +77,6 @@ enum status sigv4_presign(const struct sigv4_request *request,
                           const struct sigv4_credentials *credentials,
                           const struct sigv4_presigning *how, struct buf *query) MUST_USE;
 
-/* Percent-encodes a name or value for a query, as signers do. */
-void sigv4_encode(struct buf *out, const char *text);
-
 enum sigv4_result {
     SIGV4_GOOD,
     SIGV4_MISSING,     /* not signed at all */

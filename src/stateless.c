@@ -672,7 +672,6 @@ void stateless_free(struct stateless *stateless)
     }
     backend_free(stateless->backend);
     connections_free(stateless->connections);
-    free(stateless->endpoint);
     free(stateless->settings_text);
     free(stateless);
 }

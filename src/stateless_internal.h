@@ -25,7 +25,6 @@ struct stateless {
     struct stateless_env env;
     struct connections *connections; /* empty: backend.c asks it for others, who are never here */
     struct backend *backend;
-    char *endpoint;        /* where connections of this gateway are reached; NULL: not known yet */
     char *settings_text;   /* as the database said it last */
     int64_t settings_ms;   /* when; 0: never */
     struct opened *opened; /* connections whose greeting waits for the answer to $connect */

@@ -16,7 +16,7 @@
 #include "metrics.h"
 #include "profile.h"
 
-enum { CLAIMS_BYTES = 64 * 1024, PARTITION_DAYS_AHEAD = 2, ANSWER_BYTES = 4096 };
+enum { CLAIMS_BYTES = 64 * 1024, ANSWER_BYTES = 4096 };
 
 /* ---- settings ---- */
 
@@ -25,18 +25,6 @@ struct waiting {
     stateless_ready *ready;
     void *ctx;
 };
-
-static enum status read_settings(struct stateless *stateless, const char *text, struct error *err)
-{
-    struct profile_settings settings;
-    enum status st = profile_settings_parse(text, strlen(text), &settings, err);
-
-    if (st == OK)
-        st = profile_settings_override(&settings, stateless->env.config, err);
-    if (st == OK)
-        *stateless->env.settings = settings;
-    return st;
-}
 
 static void take_settings(struct stateless *stateless, const char *text)
 {
@@ -47,7 +35,7 @@ static void take_settings(struct stateless *stateless, const char *text)
         return;
     free(stateless->settings_text);
     stateless->settings_text = mem_strdup(text);
-    if (read_settings(stateless, text, &err) != OK)
+    if (profile_settings_read(stateless->env.settings, text, stateless->env.config, &err) != OK)
         log_error("stateless.settings_refused", "error=%s next=%s", log_quote(err.text),
                   log_quote("keeping the settings of before"));
 }
@@ -85,12 +73,6 @@ void stateless_with_settings(struct stateless *stateless, stateless_ready *ready
 
 /* ---- tokens ---- */
 
-static bool is_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("-._~", c));
-}
-
 /* As gateway_find_token reads it: from the head of the request. */
 void stateless_find_token(const struct incoming *event, struct gateway_token *out)
 {
@@ -102,14 +84,10 @@ void stateless_find_token(const struct incoming *event, struct gateway_token *ou
 
     buf_init(&query, SIZE_MAX); /* three times what came */
     buf_adds(&query, "token=");
-    for (const char *c = token ? token : ""; *c; c++) {
-        if (is_unreserved(*c))
-            buf_addc(&query, *c);
-        else
-            buf_addf(&query, "%%%02X", (unsigned char)*c);
-    }
-    if (token)
+    if (token) {
+        url_encode(&query, (struct slice){token, strlen(token)}, false);
         head.query = (struct slice){query.data, query.len};
+    }
     if (authorization)
         head.headers[head.header_count++] =
             (struct http_header){{"Authorization", 13}, {authorization, strlen(authorization)}};

@@ -85,7 +85,7 @@ static enum status escape(struct eval *eval, struct slice text, struct buf *out)
 }
 
 /* application/x-www-form-urlencoded, as Java's URLEncoder does it. */
-static enum status url_encode(struct eval *eval, struct slice text, struct buf *out)
+static enum status form_encode(struct eval *eval, struct slice text, struct buf *out)
 {
     (void)eval;
     for (size_t i = 0; i < text.len; i++) {
@@ -146,7 +146,7 @@ static enum status util_url_encode(struct eval *eval, const struct value *target
                                    const struct value *args, struct value *out)
 {
     (void)target;
-    return convert(eval, &args[0], url_encode, out);
+    return convert(eval, &args[0], form_encode, out);
 }
 
 static enum status util_url_decode(struct eval *eval, const struct value *target,
