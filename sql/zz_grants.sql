@@ -55,6 +55,7 @@ declare
         'forget_connections(text[], integer, text)',
         'handle_error(text[], text, text, text, text, text, text, text, bigint, text, jsonb, text, text)',
         'handle_message(text[], text, text, text, text, text, text, text, bigint, text, jsonb)',
+        'handle_messages(text[], text[], text, text[], text[], text[], text[], text[], text[], bigint[], text[], jsonb[])',
         'heartbeat_node(text, text, text, bigint)',
         'leave_node(text)',
         'list_connections(integer, text)',

@@ -166,212 +166,6 @@ void backend_apply_row(struct backend *backend, struct connection *origin, const
         relay_add(relay, &delivery);
 }
 
-static void apply_rows(struct backend *backend, struct connection *origin, const struct rows *rows)
-{
-    struct relay relay;
-
-    relay_begin(&relay);
-    for (size_t row = 0; row < rows_count(rows); row++)
-        backend_apply_row(backend, origin, rows, row, &relay);
-    relay_send(&relay, backend);
-}
-
-/* ---- messages ---- */
-
-enum {
-    MESSAGE_PARAMS = 11,
-    ERROR_PARAMS = MESSAGE_PARAMS + 2,
-    MAX_STEPS = 100 /* a route that goes on for ever does not */
-};
-
-/* One message event on its way.  The texts are kept for $error. */
-struct message_call {
-    struct backend *backend;
-    struct connection *connection;
-    backend_message_done *done;
-    void *ctx;
-    char route_key[128];
-    char request_id[FOREIGN_ID_BYTES];
-    char message_id[FOREIGN_ID_BYTES];
-    char *body;
-    char *token;
-    char connected_at[24];
-    unsigned steps; /* of then_run() */
-};
-
-static void finish_message(struct message_call *call, enum backend_result result)
-{
-    call->connection->in_flight--;
-    call->backend->env.metrics->events_in_flight--;
-    call->done(call->ctx, result);
-    free(call->body);
-    free(call->token);
-    free(call);
-}
-
-static void fill_message_params(const struct message_call *call, const char *params[])
-{
-    const struct connection *connection = call->connection;
-
-    params[0] = call->backend->routes;
-    params[1] = call->route_key;
-    params[2] = connection->id;
-    params[3] = call->request_id;
-    params[4] = call->message_id;
-    params[5] = call->backend->env.config->stage;
-    params[6] = connection->source_ip;
-    params[7] = connection->user_agent;
-    params[8] = call->connected_at;
-    params[9] = call->body;
-    params[10] = call->token;
-}
-
-static void on_error_handled(void *ctx, const struct error *err, const struct rows *rows)
-{
-    struct message_call *call = ctx;
-    bool is_handled = !err && !(rows_count(rows) > 0 && result_is(rows, 0, "unhandled"));
-
-    if (err)
-        log_warn("route.error_handler_failed", "connection=%s request=%s error=%s sqlstate=%s",
-                 connection_tag(call->connection), call->request_id, log_quote(err->text),
-                 err->sqlstate);
-    if (is_handled)
-        apply_rows(call->backend, call->connection, rows);
-    finish_message(call, is_handled ? BACKEND_OK : BACKEND_ERROR);
-}
-
-/* The route's own schema may have a typed error for it ("$error"). */
-static void handle_error(struct message_call *call, const char *code, const char *text)
-{
-    const char *params[ERROR_PARAMS];
-    struct store_query query = {
-        .lane = STORE_EVENT,
-        .slot = call->connection->slot,
-        .name = "handle_error",
-        .sql = "select " RESULT_COLUMNS " from switchboard.handle_error($1, $2, $3, $4, $5, $6, $7,"
-               " $8, $9, $10, $11, $12, $13)",
-        .params = params,
-        .param_count = ERROR_PARAMS,
-    };
-
-    fill_message_params(call, params);
-    params[MESSAGE_PARAMS] = code;
-    params[MESSAGE_PARAMS + 1] = text;
-    store_call(call->backend->env.store, &query, on_error_handled, call);
-}
-
-static void on_message_failed(struct message_call *call, const struct error *err)
-{
-    struct route_failure failure = {.connection = call->connection,
-                                    .route_key = call->route_key,
-                                    .request_id = call->request_id,
-                                    .sqlstate = err->sqlstate,
-                                    .text = err->text};
-
-    if (err->status == UNAVAILABLE) {
-        finish_message(call, BACKEND_ERROR);
-        return;
-    }
-    log_route_failure(call->backend, &failure);
-    if (err->status == LIMIT) {
-        call->backend->env.metrics->route_timeouts++;
-        finish_message(call, BACKEND_TIMEOUT);
-        return;
-    }
-    call->backend->env.metrics->route_errors++;
-    handle_error(call, err->sqlstate, err->text);
-}
-
-static void send_call(struct message_call *call);
-
-/* What the route left for a step of its own ("then_run"): NULL when nothing. */
-static const char *next_step(const struct rows *rows)
-{
-    for (size_t row = 0; row < rows_count(rows); row++)
-        if (result_is(rows, row, "then"))
-            return rows_text(rows, row, RESULT_TARGET);
-    return NULL;
-}
-
-/* True when there is one and it is on its way. */
-static bool go_on(struct message_call *call, const char *step)
-{
-    if (!step || ++call->steps > MAX_STEPS)
-        return false;
-    snprintf(call->route_key, sizeof(call->route_key), "%s", step);
-    send_call(call);
-    return true;
-}
-
-static void on_message_handled(void *ctx, const struct error *err, const struct rows *rows)
-{
-    struct message_call *call = ctx;
-    bool is_forbidden;
-
-    if (err) {
-        on_message_failed(call, err);
-        return;
-    }
-    is_forbidden = rows_count(rows) > 0 && result_is(rows, 0, "forbidden");
-    if (!is_forbidden)
-        apply_rows(call->backend, call->connection, rows);
-    if (go_on(call, next_step(rows)))
-        return;
-    finish_message(call, is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
-}
-
-static struct message_call *new_call(struct backend *backend, const struct backend_message *message,
-                                     backend_message_done *done, void *ctx)
-{
-    struct message_call *call = mem_alloc(sizeof(*call));
-    struct connection *connection = message->connection;
-
-    call->backend = backend;
-    call->connection = connection;
-    call->done = done;
-    call->ctx = ctx;
-    snprintf(call->route_key, sizeof(call->route_key), "%s", message->route_key);
-    snprintf(call->request_id, sizeof(call->request_id), "%s", message->request_id);
-    snprintf(call->message_id, sizeof(call->message_id), "%s", message->message_id);
-    snprintf(call->connected_at, sizeof(call->connected_at), "%lld",
-             (long long)connection->connected_at_ms);
-    call->body = mem_strndup(message->body, message->body_len);
-    call->token = mem_strdup(message->token);
-    if (connection->in_flight++ == 0)
-        connection->slot = store_pick_slot(backend->env.store);
-    backend->env.metrics->events_in_flight++;
-    return call;
-}
-
-static void send_call(struct message_call *call)
-{
-    const char *params[MESSAGE_PARAMS];
-    struct store_query query = {
-        .lane = STORE_EVENT,
-        .slot = call->connection->slot,
-        .name = "handle_message",
-        .sql = "select " RESULT_COLUMNS " from switchboard.handle_message($1, $2, $3, $4, $5, $6,"
-               " $7, $8, $9, $10, $11)",
-        .params = params,
-        .param_count = MESSAGE_PARAMS,
-    };
-
-    fill_message_params(call, params);
-    store_call(call->backend->env.store, &query, on_message_handled, call);
-}
-
-void backend_message(struct backend *backend, const struct backend_message *message,
-                     backend_message_done *done, void *ctx)
-{
-    send_call(new_call(backend, message, done, ctx));
-}
-
-void backend_refuse(struct backend *backend, const struct backend_message *message,
-                    const struct backend_refusal *refusal, backend_message_done *done, void *ctx)
-{
-    handle_error(new_call(backend, message, done, ctx), refusal->code, refusal->text);
-}
-
 /* ---- life ---- */
 
 static char *write_routes(const struct config *config)
@@ -392,6 +186,7 @@ struct backend *backend_create(const struct backend_env *env)
 
     backend->env = *env;
     backend->routes = write_routes(env->config);
+    backend->messages = message_queue_create(backend);
     backend->connects = connect_queue_create(backend);
     backend->disconnects = disconnect_queue_create(backend);
     return backend;
@@ -399,6 +194,7 @@ struct backend *backend_create(const struct backend_env *env)
 
 void backend_free(struct backend *backend)
 {
+    message_queue_free(backend->messages);
     connect_queue_free(backend->connects);
     disconnect_queue_free(backend->disconnects);
     free(backend->routes);

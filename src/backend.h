@@ -4,8 +4,8 @@
  *
  * CONNECT and DISCONNECT are collected and go out as one array call per turn; the next batch is
  * sent when the previous one was answered, what arrived meanwhile is that batch.  A MESSAGE is one
- * statement in its own transaction; all messages of a connection go down the same database
- * connection while any of them is unanswered, so they run in order.
+ * statement in its own transaction, or shares one with others that came meanwhile where its route's
+ * schema says so (backend_message.c); messages of a connection run in order.
  *
  * Deliveries that a route returned are delivered here, before the done callback for MESSAGE and
  * after it for CONNECT (they belong behind the 101).

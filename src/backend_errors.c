@@ -56,7 +56,7 @@ void log_route_failure(struct backend *backend, const struct route_failure *fail
     struct store_query query = {
         .lane = STORE_EVENT,
         /* In front of what the client is told. */
-        .slot = connection && connection->in_flight > 0 ? connection->slot : STORE_ANY_SLOT,
+        .slot = connection && connection->on_slot > 0 ? connection->slot : STORE_ANY_SLOT,
         .name = "name_route",
         .sql = "select format('%I.%I', t.schema_name, t.route_key)"
                "  from switchboard.route_table($1) as t"

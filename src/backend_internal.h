@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * backend_internal.h - what the three files of the SQL integration share.
+ * backend_internal.h - what the files of the SQL integration share.
  *
- * backend.c: messages and results.  backend_connect.c: $connect and registering.
+ * backend.c: results.  backend_message.c: messages.  backend_connect.c: $connect and registering.
  * backend_disconnect.c: $disconnect, touching, and registering again after an outage.
  */
 #pragma once
@@ -14,6 +14,7 @@
 
 struct connect_queue;
 struct disconnect_queue;
+struct message_queue;
 
 struct backend {
     struct backend_env env;
@@ -21,6 +22,7 @@ struct backend {
     char *routes;        /* array literal: the schemas of routes, the profile last */
     size_t other_nodes;  /* alive beside this one, as of the last heartbeat */
     bool is_restore_due; /* a restore did not get through */
+    struct message_queue *messages;
     struct connect_queue *connects;
     struct disconnect_queue *disconnects;
 };
@@ -63,6 +65,8 @@ void log_route_failure(struct backend *backend, const struct route_failure *fail
  * replaced, so that a message body never reaches the log.  Borrowed: text itself is changed. */
 const char *redact_error(char *text, const char *sqlstate);
 
+struct message_queue *message_queue_create(struct backend *backend) MUST_USE;
+void message_queue_free(struct message_queue *queue); /* what waits is answered with an error */
 struct connect_queue *connect_queue_create(struct backend *backend) MUST_USE;
 void connect_queue_free(struct connect_queue *queue);
 struct disconnect_queue *disconnect_queue_create(struct backend *backend) MUST_USE;

@@ -105,6 +105,7 @@ static const struct setting settings[] = {
     INTEGER(database_wait_ms, "5000", 0, 29000, "how long a handshake waits for a database that is away"),
     AWS_INTEGER(integration_timeout_ms, "29000", "29000", 50, 29000, "for a route function to answer"),
     INTEGER(batch_rows, "256", 1, 10000, "connections that one database call registers at most"),
+    INTEGER(message_batch_rows, "64", 1, 10000, "messages that share a transaction at most, where the schema of their routes says shared_transactions; 1: none does"),
 
     WORD(profile, "careconnect", "the routes that ship with the program: schema of that name"),
     TEXT(routes, "", "schemas whose routes go in front of the profile's, separated by commas"),

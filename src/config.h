@@ -58,7 +58,8 @@ struct config {
     int64_t database_connect_timeout_ms; /* default 5000 */
     int64_t database_wait_ms; /* how long a handshake waits for a database that is away; 5000 */
     int64_t integration_timeout_ms; /* default 29000; 50..29000 */
-    int64_t batch_rows; /* connections per register/deregister/touch call, default 256 */
+    int64_t batch_rows;         /* connections per register/deregister/touch call, default 256 */
+    int64_t message_batch_rows; /* messages that share a transaction at most, default 64 */
 
     /* routes */
     char *profile; /* default careconnect */

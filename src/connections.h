@@ -19,6 +19,7 @@ struct connections;
 struct connection;
 struct message;
 struct membership;
+struct message_call;
 struct replay;
 
 enum connection_state {
@@ -50,7 +51,8 @@ struct connection {
     uint32_t calls;              /* events that integrations outside SQL have not answered */
     uint32_t held_count;         /* messages that wait for the keys of a token in one of them: */
     struct message *held;        /* gateway.c's list */
-    int slot;                    /* the database slot of those, while in_flight > 0 */
+    uint32_t on_slot;            /* of in_flight, those that the database has; the others wait: */
+    int slot;                    /* the database slot of on_slot, while that is > 0 */
     int64_t connected_at_ms;     /* Unix */
     int64_t last_activity_ms;    /* Unix; a message either way; what touch writes */
     int64_t last_seen_mono_ms;   /* the same and pings, pongs; monotonic, for the idle timer */
@@ -77,6 +79,8 @@ struct connection {
     bool wants_seq;                      /* published messages carry seq */
     struct rate_bucket rate;             /* its messages */
     uint32_t throttled_count;            /* of them past a limit, in a row */
+    struct message_call *waiting, *waiting_last; /* backend_message.c's list, */
+    struct connection *ready_next;               /* and its queue */
     struct connection *all_prev, *all_next;
     struct connection *ended_next;  /* gateway.c's list */
     struct connection *touch_next;  /* gateway_clock.c's list, */

@@ -45,6 +45,8 @@ static const struct metric table[] = {
     METRIC(database_reconnects, COUNTER, "database_reconnects", "Database connections made again."),
     METRIC(database_errors, COUNTER, "database_errors", "Statements that failed."),
     METRIC(register_batches, COUNTER, "register_batches", "Calls that registered connections."),
+    METRIC(message_batches, COUNTER, "message_batches", "Transactions that messages shared."),
+    METRIC(message_batches_failed, COUNTER, "message_batches_failed", "Of these, undone: each message ran again alone."),
     METRIC(cleanup_expired, COUNTER, "cleanup_expired", "Connections that the cleanup found expired."),
     METRIC(cleanup_orphaned, COUNTER, "cleanup_orphaned", "Connections of dead nodes that were deactivated."),
     METRIC(cleanup_deleted, COUNTER, "cleanup_deleted", "Inactive connections and keys of sends that were deleted."),

@@ -30,6 +30,8 @@ struct metrics {
     uint64_t database_reconnects;
     uint64_t database_errors;
     uint64_t register_batches;
+    uint64_t message_batches;
+    uint64_t message_batches_failed;
     uint64_t cleanup_expired;
     uint64_t cleanup_orphaned;
     uint64_t cleanup_deleted;

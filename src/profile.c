@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "buf.h"
 #include "config.h"
 #include "json.h"
+#include "pgarray.h"
 
 enum { DAYS_MOST = 36500, DAY_S = 86400, DAY_MS = 86400000 };
 
@@ -107,6 +109,31 @@ static enum status take_rates(const struct json *object, struct profile_settings
     return st;
 }
 
+/* ["app", "chat"], which the database writes. */
+static enum status take_schemas(const struct json *object, char *out, size_t size,
+                                struct error *err)
+{
+    const struct json *schemas = json_get(object, "shared_schemas");
+    struct buf list;
+    bool fits;
+
+    if (!schemas || json_type(schemas) == JSON_NULL)
+        return OK;
+    if (json_type(schemas) != JSON_ARRAY)
+        return fail(err, INVALID, "\"shared_schemas\" is not an array");
+    buf_init(&list, size - 1);
+    pgarray_begin(&list);
+    for (const struct json *name = json_first(schemas); name; name = json_next(name))
+        if (json_type(name) == JSON_STRING)
+            pgarray_add(&list, json_text(name));
+    pgarray_end(&list);
+    fits = !buf_full(&list);
+    if (fits)
+        memcpy(out, buf_str(&list), list.len + 1);
+    buf_done(&list);
+    return fits ? OK : fail(err, INVALID, "\"shared_schemas\" is longer than %zu bytes", size - 1);
+}
+
 static enum status take_all(const struct json *object, struct profile_settings *settings,
                             struct error *err)
 {
@@ -125,6 +152,8 @@ static enum status take_all(const struct json *object, struct profile_settings *
         st = take_auth(object, &settings->auth, err);
     if (st == OK)
         st = take_integer(object, "ping_interval_ms", 0, DAY_MS, &settings->ping_interval_ms, err);
+    if (st == OK)
+        st = take_schemas(object, settings->shared_schemas, PROFILE_SCHEMAS_BYTES, err);
     return st == OK ? take_rates(object, settings, err) : st;
 }
 

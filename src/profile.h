@@ -22,7 +22,12 @@ enum auth_mode {
 /* Days of the log whose partitions are made before they are needed. */
 enum { PARTITION_DAYS_AHEAD = 7 };
 
-enum { PROFILE_EXPRESSION_BYTES = 256, PROFILE_RATE_BYTES = 64, PROFILE_RATES_BYTES = 1024 };
+enum {
+    PROFILE_EXPRESSION_BYTES = 256,
+    PROFILE_RATE_BYTES = 64,
+    PROFILE_RATES_BYTES = 1024,
+    PROFILE_SCHEMAS_BYTES = 1024
+};
 
 struct profile_settings {
     char route_selection_expression[PROFILE_EXPRESSION_BYTES];
@@ -36,6 +41,8 @@ struct profile_settings {
     char rate_limit_user[PROFILE_RATE_BYTES];
     char rate_limit_routes[PROFILE_RATES_BYTES];
     char rate_limit_stage[PROFILE_RATE_BYTES];
+    /* Array literal: the schemas whose routes may share a transaction with others; "" none. */
+    char shared_schemas[PROFILE_SCHEMAS_BYTES];
 };
 
 /* What holds when no schema has "$settings"(): $request.body.action, two hours, thirty days, no

@@ -405,7 +405,17 @@ bool store_is_up(const struct store *store, enum store_lane lane)
     return store->slots[lane].is_up;
 }
 
+size_t store_slot_count(const struct store *store)
+{
+    return store->is_single ? 0 : store->slot_count - FIRST_EVENT_SLOT;
+}
+
 int store_pick_slot(const struct store *store)
+{
+    return store_pick_slot_but(store, 0);
+}
+
+int store_pick_slot_but(const struct store *store, uint64_t but)
 {
     size_t least = SIZE_MAX;
     int picked = -1;
@@ -417,7 +427,7 @@ int store_pick_slot(const struct store *store)
         const struct slot *slot = &store->slots[i];
         size_t load;
 
-        if (!slot->is_up)
+        if (!slot->is_up || (but >> (i - FIRST_EVENT_SLOT) & 1))
             continue;
         load = pg_in_flight(slot->pg);
         if (load > 0 && pg_oldest_ms(slot->pg) > SLOW_CALL_MS)

@@ -50,6 +50,10 @@ bool store_is_up(const struct store *store, enum store_lane lane);
 /* Picks an EVENT slot: the one with the least in flight, avoiding one whose oldest call is slow.
  * -1 when none is up. */
 int store_pick_slot(const struct store *store);
+/* The same without the slots whose bits are set in but: 1 << slot. */
+int store_pick_slot_but(const struct store *store, uint64_t but);
+/* How many EVENT slots there are, up or not; 0 in a single store, where all is one. */
+size_t store_slot_count(const struct store *store);
 
 /* One statement.  name and sql are constants of the caller's; name NULL: not prepared. */
 struct store_query {

@@ -12,6 +12,7 @@ declare
     function_id regprocedure;
     part jsonb;
     merged jsonb := '{}';
+    shared text[] := '{}';
 begin
     foreach candidate in array profile_settings.routes loop
         function_id := pg_catalog.to_regprocedure(pg_catalog.format('%I."$settings"()', candidate));
@@ -25,14 +26,21 @@ begin
                 continue;
         end;
         if pg_catalog.jsonb_typeof(part) = 'object' then
-            merged := part || merged;
+            -- A schema says it of its own routes only.
+            if part -> 'shared_transactions' = 'true' then
+                shared := shared || candidate;
+            end if;
+            merged := part - 'shared_transactions' || merged;
         end if;
     end loop;
+    if shared <> '{}' then
+        merged := merged || pg_catalog.jsonb_build_object('shared_schemas', shared);
+    end if;
     return merged;
 end;
 $$;
 comment on function switchboard.profile_settings(text[]) is
-    'The settings that these schemas ask for with their "$settings"(); the first schema that names one wins.';
+    'The settings that these schemas ask for with their "$settings"(); the first schema that names one wins.  shared_schemas: those that say shared_transactions.';
 
 create or replace function switchboard.find_function(
     routes text[], name text, arguments text, result text)

@@ -13,7 +13,8 @@ begin atomic
     select jsonb_build_object('route_selection_expression', '$request.body.action',
                               'connection_ttl_seconds', 86400,
                               'message_retention_days', 7,
-                              'auth', 'off');
+                              'auth', 'off',
+                              'shared_transactions', true);
 end;
 comment on function broadcast."$settings"() is
     'What this profile asks of the service.';

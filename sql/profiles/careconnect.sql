@@ -16,7 +16,8 @@ begin atomic
     select jsonb_build_object('route_selection_expression', '$request.body.action',
                               'connection_ttl_seconds', 7200,
                               'message_retention_days', 30,
-                              'auth', 'off');
+                              'auth', 'off',
+                              'shared_transactions', true);
 end;
 comment on function careconnect."$settings"() is
     'What this profile asks of the service.';

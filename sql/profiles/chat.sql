@@ -18,7 +18,8 @@ begin atomic
     select jsonb_build_object('route_selection_expression', '$request.body.type',
                               'connection_ttl_seconds', 86400,
                               'message_retention_days', 30,
-                              'auth', 'optional');
+                              'auth', 'optional',
+                              'shared_transactions', true);
 end;
 comment on function chat."$settings"() is
     'What this profile asks of the service.  In production say auth=required, so that users are who they say they are.';

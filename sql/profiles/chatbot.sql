@@ -18,6 +18,7 @@ begin atomic
                               'ping_interval_ms', 60000,
                               'message_retention_days', 30,
                               'auth', 'required',
+                              'shared_transactions', true,
                               'rate_limit_connection', '5/s:20',
                               'rate_limit_user', '10/s:40');
 end;
