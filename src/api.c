@@ -165,12 +165,40 @@ static const struct api_response *find_response(const struct api_integration *in
     return NULL;
 }
 
+bool api_mock_status(const char *text, size_t len, int *status)
+{
+    struct json *json = NULL;
+    int64_t code = 0;
+    bool is_good;
+
+    if (json_parse(text, len, &json, NULL) != OK)
+        return false;
+    is_good = json_type(json) == JSON_OBJECT &&
+              json_get_int(json, "statusCode", &code, NULL) == OK && code >= 100 && code <= 599;
+    json_free(json);
+    if (is_good)
+        *status = (int)code;
+    return is_good;
+}
+
+void api_status_text(int status, char out[API_STATUS_BYTES])
+{
+    if (status < 100 || status > 999) {
+        snprintf(out, API_STATUS_BYTES, "%d", status);
+        return;
+    }
+    out[0] = (char)('0' + status / 100);
+    out[1] = (char)('0' + status / 10 % 10);
+    out[2] = (char)('0' + status % 10);
+    out[3] = '\0';
+}
+
 const struct api_response *api_response(const struct api_integration *integration, int status)
 {
     const struct api_response *found;
-    char text[16];
+    char text[API_STATUS_BYTES];
 
-    snprintf(text, sizeof(text), "%d", status);
+    api_status_text(status, text);
     found = find_response(integration, text);
     for (size_t i = 0; i < integration->response_count && !found; i++)
         if (integration->responses[i].regex &&

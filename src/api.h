@@ -50,6 +50,7 @@ struct api_integration {
     enum api_passthrough passthrough;
     size_t response_count;
     struct api_response *responses;
+    int mock_status; /* what the request template of a mock always says; 0: that depends */
 };
 
 struct api_authorizer {
@@ -105,4 +106,10 @@ const struct template *api_template(const struct api_templates *templates, const
                                     const char *fallback_key);
 /* The response for a status of the integration: an equal key, the first matching expression, else
  * "$default"; NULL when there is none. */
+enum { API_STATUS_BYTES = 16 };
+/* A status in decimal, as templates' and responses' keys have it; without printf, for every
+ * message. */
+void api_status_text(int status, char out[API_STATUS_BYTES]);
+/* What the output of a mock's request template says: {"statusCode":200}.  False: it does not. */
+bool api_mock_status(const char *text, size_t len, int *status) MUST_USE;
 const struct api_response *api_response(const struct api_integration *integration, int status);

@@ -273,6 +273,21 @@ static enum status parse_type(const struct api_place *outer, const struct json *
     return OK;
 }
 
+/* Most mocks have one template, without variables. */
+static void find_constant_status(struct api_integration *integration)
+{
+    const struct api_templates *templates = &integration->request_templates;
+    struct buf text;
+
+    if (templates->count != 1 || templates->selection)
+        return;
+    buf_init(&text, API_MAX_CONSTANT_BYTES);
+    if (!template_is_constant(templates->templates[0], &text) ||
+        !api_mock_status(buf_str(&text), text.len, &integration->mock_status))
+        integration->mock_status = 0;
+    buf_done(&text);
+}
+
 static enum status parse_integration(const struct api_place *place, const struct json *object,
                                      struct api_integration *out, struct error *err)
 {
@@ -295,6 +310,8 @@ static enum status parse_integration(const struct api_place *place, const struct
         st = parse_method(place, object, out, err);
     if (st == OK && kind & HAS_TEMPLATES)
         st = parse_request_templates(place, object, out, err);
+    if (st == OK && out->type == API_MOCK)
+        find_constant_status(out);
     return st;
 }
 

@@ -17,6 +17,8 @@ enum {
     API_MAX_VARIABLE_CHARS = 2048,
     API_MAX_URL_BYTES = 2048,
     API_MAX_TEMPLATE_BYTES = 300 * 1024,
+    API_MAX_CONSTANT_BYTES =
+        4096, /* of a mock's request that is read once and not for every event */
     API_MIN_TIMEOUT_MS = 50,
     API_MAX_TIMEOUT_MS = 29000
 };

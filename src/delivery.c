@@ -38,6 +38,7 @@ struct fan_out {
     struct buf frame;
     struct buf numbered; /* the same with seq; empty until somebody wants it */
     size_t reached;
+    int64_t unix_ms, mono_ms;
     bool is_reply;
 };
 
@@ -76,8 +77,8 @@ static void send_frame(void *ctx, struct connection *connection)
         out->reached++;
         metrics->messages_out++;
         /* Only the time: the touch of a receiver is not worth a database write of its own. */
-        connection->last_activity_ms = clock_unix_ms();
-        connection->last_seen_mono_ms = clock_mono_ms();
+        connection->last_activity_ms = out->unix_ms;
+        connection->last_seen_mono_ms = out->mono_ms;
         break;
     case LIMIT:
         metrics->slow_closed++;
@@ -153,7 +154,10 @@ static struct connection *find_target(const struct delivery_context *context,
 size_t deliver(const struct delivery_context *context, struct connection *origin,
                const struct delivery *delivery)
 {
-    struct fan_out out = {.context = context, .delivery = delivery};
+    struct fan_out out = {.context = context,
+                          .delivery = delivery,
+                          .unix_ms = clock_unix_ms(),
+                          .mono_ms = clock_mono_ms()};
     const char *target = delivery->target ? delivery->target : "";
 
     if (delivery->kind == DELIVERY_CLOSE)

@@ -50,9 +50,15 @@ static void base64url_encode(const unsigned char *bytes, size_t len, char *out)
 
 static int digit_value(char c)
 {
-    const char *at = c ? strchr(alphabet, c) : NULL;
-
-    return at ? (int)(at - alphabet) : -1;
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '-')
+        return 62;
+    return c == '_' ? 63 : -1;
 }
 
 /* The 13 bytes of an id.  Takes exactly what base64url_encode makes: the bits behind the last byte

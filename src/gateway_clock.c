@@ -151,8 +151,8 @@ static void flush_touches(void *ctx)
 
 void gateway_clock_touch(struct gateway_clock *clock, struct connection *connection)
 {
-    connection->last_activity_ms = clock_unix_ms();
-    connection->last_seen_mono_ms = clock_mono_ms();
+    connection->last_activity_ms = loop_unix_ms(clock->loop);
+    connection->last_seen_mono_ms = loop_now_ms(clock->loop);
     if (connection->touch_link || !clock->backend)
         return;
     connection->touch_next = clock->touched;

@@ -163,17 +163,22 @@ static bool send_response(struct gateway *gateway, struct connection *connection
                           size_t len)
 {
     size_t most = (size_t)gateway->env.config->max_message_bytes;
-    struct buf text;
     bool is_sent;
 
     if (len > most) {
         connection_close(connection, 1009, "Message too big");
         return false;
     }
-    buf_init(&text, 3 * len + 1);
-    buf_add_utf8(&text, body, len);
-    is_sent = connection_send(connection, buf_str(&text), text.len) == OK;
-    buf_done(&text);
+    if (utf8_is_valid(body, len)) {
+        is_sent = connection_send(connection, body, len) == OK;
+    } else {
+        struct buf text;
+
+        buf_init(&text, 3 * len + 1);
+        buf_add_utf8(&text, body, len);
+        is_sent = connection_send(connection, buf_str(&text), text.len) == OK;
+        buf_done(&text);
+    }
     if (is_sent)
         gateway->env.metrics->messages_out++;
     return is_sent;
@@ -430,7 +435,7 @@ void gateway_message(struct gateway *gateway, struct connection *connection, con
     message = mem_alloc(sizeof(*message));
     message->gateway = gateway;
     message->connection = connection;
-    message->received_ms = clock_unix_ms();
+    message->received_ms = loop_unix_ms(gateway->env.loop);
     id_mint_request(message->request_id);
     id_mint_message(connection->id, message->message_id);
     ending = choose_route(message, text, len);

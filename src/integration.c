@@ -317,23 +317,6 @@ static enum request_body make_request(const struct api_integration *integration,
     return REQUEST_PASSED_THROUGH;
 }
 
-/* A mock's template says {"statusCode":200}. */
-static bool read_mock_status(const char *text, size_t len, int *status)
-{
-    struct json *json = NULL;
-    int64_t code = 0;
-    bool is_good;
-
-    if (json_parse(text, len, &json, NULL) != OK)
-        return false;
-    is_good = json_type(json) == JSON_OBJECT &&
-              json_get_int(json, "statusCode", &code, NULL) == OK && code >= 100 && code <= 599;
-    json_free(json);
-    if (is_good)
-        *status = (int)code;
-    return is_good;
-}
-
 /* The message that an expression of a response may ask about. */
 struct message_text {
     const char *data;
@@ -348,7 +331,7 @@ static bool apply_response(const struct api_integration *integration, struct eve
 {
     const struct api_response *response;
     const struct template *template;
-    char status[16];
+    char status[API_STATUS_BYTES];
 
     if (integration->response_count == 0) {
         if (values->body)
@@ -358,7 +341,7 @@ static bool apply_response(const struct api_integration *integration, struct eve
     response = api_response(integration, answer->status);
     if (!response)
         return false;
-    snprintf(status, sizeof(status), "%d", answer->status);
+    api_status_text(answer->status, status);
     template = api_template(&response->templates, message.data, message.len, answer, status);
     if (template)
         return render(template, values, out);
@@ -367,24 +350,49 @@ static bool apply_response(const struct api_integration *integration, struct eve
     return true;
 }
 
-static void run_mock(struct call *call, const struct integration_event *event)
+/* The status that its request template says; what is wrong with that, or NULL. */
+static const char *ask_mock(const struct api_integration *integration, struct event_values *values,
+                            size_t most, int *status)
 {
-    const struct api_integration *integration = call->integration;
-    size_t most = call->integrations->env.max_answer_bytes;
+    const char *error = NULL;
+    struct buf request;
+
+    *status = integration->mock_status;
+    if (*status)
+        return NULL;
+    buf_init(&request, most);
+    if (make_request(integration, values, &request) == REQUEST_REFUSED)
+        error = "the request template gives nothing";
+    else if (!api_mock_status(buf_str(&request), request.len, status))
+        error = "the request template does not give {\"statusCode\":...}";
+    buf_done(&request);
+    return error;
+}
+
+/* Whom an answer goes to. */
+struct completion {
+    integration_done *done;
+    void *ctx;
+};
+
+/* Answers at once: there is no call. */
+static void run_mock(struct integrations *integrations, const struct api_integration *integration,
+                     const struct integration_event *event, struct completion completion)
+{
+    size_t most = integrations->env.max_answer_bytes;
     struct integration_result result = {
         .outcome = INTEGRATION_FAILED, .error = "", .latency_ms = 0};
     struct request_context context;
     struct event_values values;
     struct selection_answer answer = {0};
-    struct buf request, body;
+    struct buf body;
+    const char *error;
 
-    fill_values(&values, &context, call->integrations, event);
-    buf_init(&request, most);
+    fill_values(&values, &context, integrations, event);
     buf_init(&body, most);
-    if (make_request(integration, &values, &request) == REQUEST_REFUSED)
-        result.error = "the request template gives nothing";
-    else if (!read_mock_status(buf_str(&request), request.len, &answer.status))
-        result.error = "the request template does not give {\"statusCode\":...}";
+    error = ask_mock(integration, &values, most, &answer.status);
+    if (error)
+        result.error = error;
     else if (integration->response_count > 0 && event->wants_answer &&
              !apply_response(integration, &values,
                              (struct message_text){event->body, event->body_len}, &answer, &body))
@@ -397,8 +405,7 @@ static void run_mock(struct call *call, const struct integration_event *event)
                                         .body_len = body.len,
                                         .error = ""};
     event_values_done(&values);
-    finish(call, &result);
-    buf_done(&request);
+    completion.done(completion.ctx, &result);
     buf_done(&body);
 }
 
@@ -698,8 +705,13 @@ void integration_invoke(struct integrations *integrations,
                         const struct api_integration *integration,
                         const struct integration_event *event, integration_done *done, void *ctx)
 {
-    struct call *call = call_create(integrations, done, ctx);
+    struct call *call;
 
+    if (integration->type == API_MOCK && !integrations->is_closed) {
+        run_mock(integrations, integration, event, (struct completion){done, ctx});
+        return;
+    }
+    call = call_create(integrations, done, ctx);
     call->integration = integration;
     call->wants_answer = event->wants_answer;
     if (integrations->is_closed) {
@@ -707,9 +719,6 @@ void integration_invoke(struct integrations *integrations,
         return;
     }
     switch (integration->type) {
-    case API_MOCK:
-        run_mock(call, event);
-        break;
     case API_HTTP_PROXY:
     case API_HTTP:
         run_http(call, event);
@@ -717,6 +726,7 @@ void integration_invoke(struct integrations *integrations,
     case API_LAMBDA:
         run_lambda(call, event);
         break;
+    case API_MOCK:
     case API_SQL:
         assert(integration->type != API_SQL); /* the backend's */
         break;

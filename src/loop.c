@@ -26,6 +26,8 @@ struct loop {
     struct deferred **last; /* where the next one is linked */
     struct signal_handler signals[SIGNALS];
     int64_t turn_began_us;
+    int64_t unix_ms;    /* read when loop_now_ms() was */
+    int64_t unix_at_ms; /* this */
     uint64_t slow_turns;
     const char *slowest; /* the kind of work of this turn that took longest, for the log */
     int64_t slowest_us;
@@ -162,6 +164,18 @@ void loop_settle(struct loop *loop)
     for (int i = 0; i < SETTLE_TURNS; i++)
         uv_run(&loop->uv, UV_RUN_NOWAIT);
     run_deferred(loop);
+}
+
+/* Asked several times for every message; the clock is read once. */
+int64_t loop_unix_ms(struct loop *loop)
+{
+    int64_t now = loop_now_ms(loop);
+
+    if (loop->unix_at_ms != now || loop->unix_ms == 0) {
+        loop->unix_ms = clock_unix_ms();
+        loop->unix_at_ms = now;
+    }
+    return loop->unix_ms;
 }
 
 int64_t loop_now_ms(const struct loop *loop)

@@ -25,6 +25,7 @@ void loop_stop(struct loop *loop);
 /* A few turns without waiting, after loop_run: what a guest on the loop needs to finish closing. */
 void loop_settle(struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop); /* monotonic, as of this turn */
+int64_t loop_unix_ms(struct loop *loop);      /* the same since 1970 */
 uint64_t loop_slow_turns(const struct loop *loop);
 void *loop_native(struct loop *loop); /* the uv_loop_t, for libraries that are guests on it */
 

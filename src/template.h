@@ -28,6 +28,9 @@ enum status template_compile(const char *text, size_t len, struct template **out
                              struct error *err) MUST_USE;
 void template_free(struct template *template); /* NULL is allowed */
 
+/* True when it says the same whatever the event, and what. */
+bool template_is_constant(const struct template *template, struct buf *out) MUST_USE;
+
 /* $input is values->body.  LIMIT when the output is full or evaluation takes too many steps or 32
  * MB; INVALID when a value is not what was said to be (parseJson of what is no JSON).  What was
  * written until then stays in out. */

@@ -587,6 +587,16 @@ static enum status eval_nodes(struct eval *eval, const struct node *node, struct
     return st;
 }
 
+bool template_is_constant(const struct template *template, struct buf *out)
+{
+    for (const struct node *node = template->nodes; node; node = node->next)
+        if (node->kind != NODE_TEXT)
+            return false;
+    for (const struct node *node = template->nodes; node; node = node->next)
+        buf_add(out, node->text.data, node->text.len);
+    return !buf_full(out);
+}
+
 enum status template_render(const struct template *template, struct event_values *values,
                             struct buf *out, struct error *err)
 {
