@@ -64,6 +64,7 @@ declare
         'read_resume(text, jsonb, integer, text, bigint)',
         'read_topics(text, jsonb, bigint, bigint, integer)',
         'register_connections(text[], text, text, bigint, jsonb)',
+        'register_connections(text[], text, text, bigint, text, text[], text[], bigint[], text[], text[], jsonb[], text[], jsonb[])',
         'register_node(text, text, text, bigint)',
         'relay_deliveries(text, text[], text[], text[], text[])',
         'release_messages(text, bigint[], text[])',

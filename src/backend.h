@@ -19,6 +19,7 @@ struct config;
 struct connection;
 struct connections;
 struct follower;
+struct http_head;
 struct loop;
 struct metrics;
 struct profile_settings;
@@ -53,9 +54,18 @@ void backend_free(struct backend *backend);
  * gateway's own. */
 typedef void backend_connect_done(void *ctx, int http_status, const char *body,
                                   const char *subprotocol);
-/* event: the CONNECT event as JSON; copied. */
-void backend_connect(struct backend *backend, struct connection *connection, const char *event,
-                     size_t len, backend_connect_done *done, void *ctx);
+/* A handshake; copied. */
+struct backend_handshake {
+    const char *json; /* the CONNECT event as another gateway has written it; NULL: our own, */
+    size_t json_len;  /* of which there is */
+    const struct http_head *head;
+    const char *request_id;
+    const char *trace_id;
+    const char *claims; /* what $connect and the row get to know of the user, JSON; or NULL */
+};
+void backend_connect(struct backend *backend, struct connection *connection,
+                     const struct backend_handshake *handshake, backend_connect_done *done,
+                     void *ctx);
 
 enum backend_result {
     BACKEND_OK,

@@ -36,7 +36,7 @@ enum {
     MAX_STEPS = 100,     /* a route that goes on for ever does not */
     MOST_ALONE = 8,      /* transactions in a row that one lane gets at a time */
     HABITS = 256,        /* a power of two */
-    FAST_MS = 20,        /* a route that takes no longer may go in company, */
+    FAST_MS = 50,        /* a route that takes no longer may go in company, */
     HABIT_MS = 10000,    /* for so long after it was seen to, */
     PENALTY_MS = 1000,   /* but not soon after it was slow or failed, */
     STRANGER_MS = 60000, /* nor when its schema shares no transactions */

@@ -12,6 +12,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+enum { RANDOM_POOL_BYTES = 1024 };
+
 const char *status_name(enum status status)
 {
     switch (status) {
@@ -92,6 +94,11 @@ void *mem_alloc(size_t size)
     return must_have(calloc(1, size ? size : 1), size);
 }
 
+void *mem_alloc_raw(size_t size)
+{
+    return must_have(malloc(size ? size : 1), size);
+}
+
 void *mem_realloc(void *ptr, size_t size)
 {
     return must_have(realloc(ptr, size ? size : 1), size);
@@ -166,7 +173,7 @@ int64_t clock_mono_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
-void random_bytes(void *out, size_t len)
+static void ask_kernel(void *out, size_t len)
 {
     char *at = out;
 
@@ -182,4 +189,24 @@ void random_bytes(void *out, size_t len)
         at += n;
         len -= (size_t)n;
     }
+}
+
+/* A system call for every few bytes would cost more than what they are for.  What was given away is
+ * forgotten. */
+void random_bytes(void *out, size_t len)
+{
+    static _Thread_local unsigned char pool[RANDOM_POOL_BYTES];
+    static _Thread_local size_t left;
+
+    if (len > sizeof(pool) / 4) {
+        ask_kernel(out, len);
+        return;
+    }
+    if (left < len) {
+        ask_kernel(pool, sizeof(pool));
+        left = sizeof(pool);
+    }
+    left -= len;
+    memcpy(out, pool + left, len);
+    explicit_bzero(pool + left, len);
 }

@@ -51,7 +51,8 @@ enum status fail_context(struct error *err, const char *fmt, ...) PRINTF(2, 3);
 
 /* Our sizes may kill us: these never return NULL, they abort with a message.  Sizes that a peer
  * chooses go through struct buf, which has a limit. */
-void *mem_alloc(size_t size) MUST_USE; /* zeroed */
+void *mem_alloc(size_t size) MUST_USE;     /* zeroed */
+void *mem_alloc_raw(size_t size) MUST_USE; /* with whatever was there */
 void *mem_realloc(void *ptr, size_t size) MUST_USE;
 char *mem_strdup(const char *text) MUST_USE; /* NULL in, NULL out */
 char *mem_strndup(const char *text, size_t len) MUST_USE;

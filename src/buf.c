@@ -80,7 +80,10 @@ void buf_adds(struct buf *buf, const char *text)
 
 void buf_addc(struct buf *buf, char c)
 {
-    buf_add(buf, &c, 1);
+    if (!buf->full && buf->len < buf->limit && buf->len + 1 < buf->cap)
+        buf->data[buf->len++] = c; /* mostly, and JSON is made of these */
+    else
+        buf_add(buf, &c, 1);
 }
 
 void buf_add_utf8(struct buf *buf, const char *bytes, size_t len)

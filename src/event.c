@@ -293,11 +293,11 @@ static size_t group_end(const struct map *map, size_t i, compare_names *compare)
     return end;
 }
 
-/* "<single_key>":{name: last value} and "<multi_key>":{name: [values]}, of sorted pairs. */
-static void write_maps(struct buf *out, const struct map *map, const char *single_key,
-                       const char *multi_key, compare_names *compare)
+/* "<key>":{name: last value}, of sorted pairs. */
+static void write_single(struct buf *out, const struct map *map, const char *key,
+                         compare_names *compare)
 {
-    json_open(out, single_key, '{');
+    json_open(out, key, '{');
     for (size_t i = 0; i < map->count;) {
         size_t end = group_end(map, i, compare);
 
@@ -305,6 +305,13 @@ static void write_maps(struct buf *out, const struct map *map, const char *singl
         i = end;
     }
     json_close(out, '}');
+}
+
+/* The same, and "<multi_key>":{name: [values]}. */
+static void write_maps(struct buf *out, const struct map *map, const char *single_key,
+                       const char *multi_key, compare_names *compare)
+{
+    write_single(out, map, single_key, compare);
     json_open(out, multi_key, '{');
     for (size_t i = 0; i < map->count;) {
         size_t end = group_end(map, i, compare);
@@ -349,13 +356,17 @@ static void add_forwarded_for(struct buf *out, const struct http_head *head, con
 
 void trace_id_mint(char out[TRACE_ID_BYTES], int64_t now_ms)
 {
+    static const char digits[] = "0123456789abcdef";
     unsigned char noise[12];
     size_t n;
 
     random_bytes(noise, sizeof(noise));
     n = (size_t)snprintf(out, TRACE_ID_BYTES, "Root=1-%08" PRIx32 "-", (uint32_t)(now_ms / 1000));
-    for (size_t i = 0; i < sizeof(noise); i++)
-        n += (size_t)snprintf(out + n, TRACE_ID_BYTES - n, "%02x", noise[i]);
+    for (size_t i = 0; i < sizeof(noise); i++) {
+        out[n++] = digits[noise[i] >> 4];
+        out[n++] = digits[noise[i] & 15];
+    }
+    out[n] = '\0';
 }
 
 static size_t text_bytes(const struct http_head *head)
@@ -428,6 +439,16 @@ static void write_headers(struct buf *out, const struct event_context *context,
     free_headers(&headers);
 }
 
+void event_write_headers(struct buf *out, const struct event_context *context,
+                         const struct http_head *head, int server_port)
+{
+    struct event_headers headers;
+
+    gather_headers(&headers, context, head, server_port, false);
+    write_single(out, &headers.map, NULL, strcasecmp);
+    free_headers(&headers);
+}
+
 void event_each_header(const struct event_context *context, const struct http_head *head,
                        int server_port, event_header_fn *fn, void *ctx)
 {
@@ -443,28 +464,47 @@ void event_each_header(const struct event_context *context, const struct http_he
     free_headers(&headers);
 }
 
-/* is_whole: with empty maps when there is no query. */
-static void write_query(struct buf *out, struct slice query, bool is_whole)
+/* Sorted; to be freed. */
+static void gather_query(struct map *map, struct slice query)
 {
     struct slice rest = query;
     struct slice name;
     struct slice value;
     size_t count = 0;
-    struct map map;
 
     while (query_next(&rest, &name, &value))
         count++;
-    if (count == 0 && !is_whole)
-        return;
-    map_init(&map, count ? count : 1, query.len);
+    map_init(map, count ? count : 1, query.len);
     rest = query;
     while (query_next(&rest, &name, &value)) {
-        const char *decoded = map_decoded(&map, name);
+        const char *decoded = map_decoded(map, name);
 
-        map_add(&map, decoded, map_decoded(&map, value));
+        map_add(map, decoded, map_decoded(map, value));
     }
-    qsort(map.pairs, map.count, sizeof(*map.pairs), by_name);
-    write_maps(out, &map, "queryStringParameters", "multiValueQueryStringParameters", strcmp);
+    qsort(map->pairs, map->count, sizeof(*map->pairs), by_name);
+}
+
+bool event_write_query(struct buf *out, struct slice query)
+{
+    struct map map;
+    bool is_there;
+
+    gather_query(&map, query);
+    is_there = map.count > 0;
+    if (is_there)
+        write_single(out, &map, NULL, strcmp);
+    map_done(&map);
+    return is_there;
+}
+
+/* is_whole: with empty maps when there is no query. */
+static void write_query(struct buf *out, struct slice query, bool is_whole)
+{
+    struct map map;
+
+    gather_query(&map, query);
+    if (map.count > 0 || is_whole)
+        write_maps(out, &map, "queryStringParameters", "multiValueQueryStringParameters", strcmp);
     map_done(&map);
 }
 

@@ -55,6 +55,11 @@ void event_write_connect(struct buf *out, const struct event_context *context,
 void event_write_authorizer(struct buf *out, const struct event_context *context,
                             const struct http_head *head, const char *method_arn,
                             const char *request_id, int server_port);
+/* Its member headers alone; */
+void event_write_headers(struct buf *out, const struct event_context *context,
+                         const struct http_head *head, int server_port);
+/* and its member queryStringParameters.  False, and nothing written: there is none. */
+bool event_write_query(struct buf *out, struct slice query);
 /* The headers of a CONNECT event one by one, in the same order and with the same additions; the
  * last value of each.  Borrowed during the call. */
 typedef void event_header_fn(void *ctx, const char *name, const char *value);

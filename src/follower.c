@@ -14,7 +14,7 @@
 #include "replay.h"
 #include "store.h"
 
-enum { FOLLOW_ROWS = 500 };
+enum { FOLLOW_ROWS = 500, BREATH_MS = 1 };
 
 /* A publisher that did not notify may commit a little after the one that did, and rows that arrive
  * while another node sequences are nobody's yet: look again soon, then less and less often. */
@@ -32,8 +32,9 @@ struct follower {
     char *since;      /* its created_at, for the pruning of partitions */
     bool is_started;
     bool is_busy;
-    bool is_woken; /* while busy */
-    size_t looks;  /* since something was last found */
+    bool is_woken;   /* while busy */
+    bool is_resting; /* until the timer: messages keep coming */
+    size_t looks;    /* since something was last found */
     struct deferred deferred;
     struct timer *timer;
 };
@@ -127,6 +128,13 @@ static void look_again(struct follower *follower)
     loop_timer_set(follower->timer, delay, 0);
 }
 
+/* A call costs nearly as much for one message as for a hundred. */
+static void rest(struct follower *follower)
+{
+    follower->is_resting = true;
+    loop_timer_set(follower->timer, BREATH_MS, 0);
+}
+
 static void on_followed(void *ctx, const struct error *err, const struct rows *rows)
 {
     struct follower *follower = ctx;
@@ -144,7 +152,9 @@ static void on_followed(void *ctx, const struct error *err, const struct rows *r
     }
     if (count > 0 || follower->is_woken)
         follower->looks = 0;
-    if (count == FOLLOW_ROWS || (follower->is_woken && !err))
+    if (count > 0 && count < FOLLOW_ROWS && follower->is_woken)
+        rest(follower);
+    else if (count == FOLLOW_ROWS || (follower->is_woken && !err))
         loop_at_end_of_turn(follower->loop, &follower->deferred);
     else
         look_again(follower);
@@ -169,6 +179,7 @@ static void follow(void *ctx)
     if (!follower->is_started || follower->is_busy)
         return;
     follower->is_busy = true;
+    follower->is_resting = false;
     snprintf(seq, sizeof(seq), "%lld", (long long)follower->seq);
     snprintf(max_rows, sizeof(max_rows), "%d", FOLLOW_ROWS);
     store_call(follower->store, &query, on_followed, follower);
@@ -180,7 +191,8 @@ void follower_wake(struct follower *follower)
         follower->is_woken = true;
     else
         follower->looks = 0;
-    loop_at_end_of_turn(follower->loop, &follower->deferred);
+    if (!follower->is_resting)
+        loop_at_end_of_turn(follower->loop, &follower->deferred);
 }
 
 /* ---- life ---- */

@@ -229,21 +229,18 @@ void handshake_register(struct handshake *handshake, const struct http_head *hea
 {
     struct gateway *gateway = handshake->gateway;
     struct connection *connection = handshake->connection;
-    struct event_context context;
-    struct buf event;
+    const struct backend_handshake what = {
+        .head = head,
+        .request_id = handshake->request_id,
+        .trace_id = handshake->trace_id,
+        .claims = connection->authorizer,
+    };
 
-    gateway_event_context(gateway, connection, &context);
-    context.trace_id = handshake->trace_id;
-    buf_init(&event, SIZE_MAX); /* a few times max_head_bytes at most */
-    event_write_connect(&event, &context, head, handshake->request_id, connection->connected_at_ms,
-                        (int)gateway->env.config->port);
+    backend_connect(gateway->env.backend, connection, &what, on_registered, handshake);
     if (!gateway->env.integrations) {
         free(connection->authorizer); /* the database keeps the claims */
         connection->authorizer = NULL;
     }
-    backend_connect(gateway->env.backend, connection, event.data, event.len, on_registered,
-                    handshake);
-    buf_done(&event);
 }
 
 static void start_connect(struct handshake *handshake, const struct http_head *head)

@@ -20,24 +20,30 @@ void pgarray_end(struct buf *out)
     buf_addc(out, '}');
 }
 
+static bool needs_escape(char c)
+{
+    return c == '"' || c == '\\';
+}
+
 static void add_quoted(struct buf *out, const char *text, size_t len)
 {
-    separate(out);
-    buf_addc(out, '"');
-    while (len > 0) {
-        size_t plain = 0;
+    size_t escapes = 0;
+    char *at;
 
-        while (plain < len && text[plain] != '"' && text[plain] != '\\')
-            plain++;
-        buf_add(out, text, plain);
-        if (plain < len) {
-            buf_addc(out, '\\');
-            buf_addc(out, text[plain++]);
-        }
-        text += plain;
-        len -= plain;
+    for (size_t i = 0; i < len; i++)
+        escapes += needs_escape(text[i]);
+    separate(out);
+    at = buf_reserve(out, len + escapes + 2);
+    if (!at)
+        return;
+    buf_commit(out, len + escapes + 2);
+    *at++ = '"';
+    for (size_t i = 0; i < len; i++) {
+        if (needs_escape(text[i]))
+            *at++ = '\\';
+        *at++ = text[i];
     }
-    buf_addc(out, '"');
+    *at = '"';
 }
 
 void pgarray_add(struct buf *out, const char *text)

@@ -431,13 +431,14 @@ static void on_connected(void *ctx, int status, const char *body, const char *su
 static void register_connection(struct event_call *call)
 {
     struct stateless *stateless = call->stateless;
+    struct backend_handshake handshake;
     struct buf event;
 
     backend_set_endpoint(stateless->backend, call->endpoint);
     buf_init(&event, SIZE_MAX); /* what came, once more */
     incoming_write_connect(&call->event, call->authorizer, &event);
-    backend_connect(stateless->backend, call->connection, buf_str(&event), event.len, on_connected,
-                    call);
+    handshake = (struct backend_handshake){.json = buf_str(&event), .json_len = event.len};
+    backend_connect(stateless->backend, call->connection, &handshake, on_connected, call);
     buf_done(&event);
 }
 

@@ -101,6 +101,42 @@ $$;
 comment on function switchboard.insert_connections(text, text, bigint, switchboard.event[], switchboard.event_result[]) is
     'Internal: one insert for all events of a batch that were not refused.  Returns their accept rows, and published when it published.';
 
+create or replace function switchboard.register_events(
+    schema_name text, node_id text, endpoint text, ttl_ms bigint, events switchboard.event[])
+returns setof switchboard.event_result
+language plpgsql
+as $$
+declare
+    results switchboard.event_result[] := '{}';
+begin
+    if register_events.schema_name is not null and register_events.events is not null then
+        perform pg_catalog.set_config('switchboard.is_registering', 'on', true);
+        results := switchboard.run_batch(
+            register_events.schema_name, '$connect', register_events.events,
+            array(select i - 1 from pg_catalog.generate_subscripts(register_events.events, 1) as i));
+        perform pg_catalog.set_config('switchboard.is_registering', 'off', true);
+    end if;
+    return query
+    select i.*
+      from switchboard.insert_connections(
+               register_events.node_id, register_events.endpoint, register_events.ttl_ms,
+               register_events.events, results) as i;
+    return query
+    select r.*
+      from pg_catalog.unnest(results) as r
+     where r.kind <> 'accept';
+    -- Behind the welcome.
+    if exists (select
+                 from pg_catalog.unnest(register_events.events) as e
+                where e.query ? 'resume') then
+        return query
+        select r.* from switchboard.resume_connects(register_events.events, results) as r;
+    end if;
+end;
+$$;
+comment on function switchboard.register_events(text, text, text, bigint, switchboard.event[]) is
+    'Internal: runs "$connect" of that schema (null: there is none) for a batch and inserts those that it did not refuse.';
+
 create or replace function switchboard.register_connections(
     routes text[], node_id text, endpoint text, ttl_ms bigint, events jsonb)
 returns setof switchboard.event_result
@@ -108,37 +144,96 @@ language plpgsql security definer
 set search_path = ''
 as $$
 declare
-    parsed constant switchboard.event[] := switchboard.connect_events(register_connections.events);
-    results switchboard.event_result[] := '{}';
-    schema_name constant text := switchboard.find_route(register_connections.routes, '$connect');
     before constant text := switchboard.begin_event();
 begin
-    perform pg_catalog.set_config('switchboard.is_registering', 'on', true);
-    if schema_name is not null and parsed is not null then
-        results := switchboard.run_batch(
-            schema_name, '$connect', parsed,
-            array(select i - 1 from pg_catalog.generate_subscripts(parsed, 1) as i));
-    end if;
-    return query
-    select i.*
-      from switchboard.insert_connections(
-               register_connections.node_id, register_connections.endpoint,
-               register_connections.ttl_ms, parsed, results) as i;
-    perform pg_catalog.set_config('switchboard.is_registering', 'off', true);
-    perform switchboard.end_event(before); -- both parts say by themselves what they published
     return query
     select r.*
-      from pg_catalog.unnest(results) as r
-     where r.kind <> 'accept';
-    -- Behind the welcome.
-    if pg_catalog.jsonb_path_exists(register_connections.events, '$[*].queryStringParameters.resume') then
-        return query
-        select r.* from switchboard.resume_connects(parsed, results) as r;
-    end if;
+      from switchboard.register_events(
+               switchboard.find_route(register_connections.routes, '$connect'),
+               register_connections.node_id, register_connections.endpoint,
+               register_connections.ttl_ms,
+               switchboard.connect_events(register_connections.events)) as r;
+    perform switchboard.end_event(before); -- both parts say by themselves what they published
 end;
 $$;
 comment on function switchboard.register_connections(text[], text, text, bigint, jsonb) is
     'Registers a batch of CONNECT events.  Per event accept, refuse or error, and its deliveries, in the end the answer to ?resume=; connections that are there already are left alone.';
+
+create or replace function switchboard.handshake_events(
+    stage text, connection_ids text[], request_ids text[], connected_at_ms bigint[],
+    source_ips text[], user_agents text[], claims jsonb[], queries jsonb[], headers jsonb[])
+returns switchboard.event[]
+language sql immutable
+as $$
+    select pg_catalog.array_agg(
+               row (h.connection_id, h.request_id, null, 'CONNECT', '$connect', null, null, h.query,
+                    h.headers, null, coalesce(h.claims ->> 'userId', h.claims ->> 'sub'),
+                    coalesce(h.claims ->> 'userEmail', h.claims ->> 'email'),
+                    coalesce(h.claims ->> 'userName', h.claims ->> 'username', h.claims ->> 'name'),
+                    h.claims, null, null, handshake_events.stage, h.source_ip, h.user_agent,
+                    timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
+                    null, null)::switchboard.event
+               order by h.position)
+      from unnest(connection_ids, request_ids, connected_at_ms, source_ips, user_agents, claims,
+                  queries, headers) with ordinality
+           as h (connection_id, request_id, connected_at_ms, source_ip, user_agent, claims, query,
+                 headers, position);
+$$;
+comment on function switchboard.handshake_events(text, text[], text[], bigint[], text[], text[], jsonb[], jsonb[], jsonb[]) is
+    'Internal: handshakes as an array of switchboard.event, in the same order.';
+
+create or replace function switchboard.register_connections(
+    routes text[], node_id text, endpoint text, ttl_ms bigint, stage text, connection_ids text[],
+    request_ids text[], connected_at_ms bigint[], source_ips text[], user_agents text[],
+    claims jsonb[], queries text[], headers jsonb[])
+returns setof switchboard.event_result
+language plpgsql security definer
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- as in insert_connections()
+as $$
+declare
+    schema_name constant text := switchboard.find_route(routes, '$connect');
+    before text;
+begin
+    if schema_name is not null and headers is null then
+        return next row (-1, 'headers', null, null, null)::switchboard.event_result;
+        return;
+    end if;
+    if schema_name is null then
+        return next row (-1, 'no_route', null, null, null)::switchboard.event_result;
+    end if;
+    return next row (-1, 'accepted', null, null, null)::switchboard.event_result;
+    if schema_name is null and pg_catalog.array_position(claims, null) = 1
+       and pg_catalog.array_remove(claims, null) = '{}'
+       and pg_catalog.array_to_string(queries, '') !~ 'resume' then
+        insert into switchboard.websocket_connections as c (
+            connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip,
+            user_agent, connected_at, expires_at)
+        select h.connection_id, 'local', register_connections.endpoint, register_connections.node_id,
+               register_connections.stage, h.source_ip, h.user_agent,
+               timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
+               pg_catalog.now() + register_connections.ttl_ms * interval '1 millisecond'
+          from unnest(register_connections.connection_ids, register_connections.connected_at_ms,
+                      register_connections.source_ips, register_connections.user_agents)
+               as h (connection_id, connected_at_ms, source_ip, user_agent)
+            on conflict on constraint websocket_connections_pkey do nothing;
+        return;
+    end if;
+    before := switchboard.begin_event();
+    return query
+    select r.*
+      from switchboard.register_events(
+               schema_name, register_connections.node_id, register_connections.endpoint,
+               register_connections.ttl_ms,
+               switchboard.handshake_events(
+                   stage, connection_ids, request_ids, connected_at_ms, source_ips, user_agents,
+                   claims, queries::jsonb[], headers)) as r
+     where r.kind <> 'accept' or r.payload is not null;
+    perform switchboard.end_event(before);
+end;
+$$;
+comment on function switchboard.register_connections(text[], text, text, bigint, text, text[], text[], bigint[], text[], text[], jsonb[], text[], jsonb[]) is
+    'The same for the handshakes of a node.  accepted: so is every event that has no verdict of its own; no_route: there is no "$connect", so headers may be null; headers: there is one, nothing was done, and they are wanted.';
 
 create or replace function switchboard.restore_connections(
     node_id text, endpoint text, ttl_ms bigint, connections jsonb)

@@ -176,6 +176,7 @@ begin
                     ' where d.kind is not null', route[1], route[2])
                 using events[first:n], first;
                 get diagnostics returned = row_count;
+                ignored := pg_catalog.set_config('search_path', '', true); -- for find_route()
                 if returned > most then
                     raise exception 'the routes returned % rows, more than max_deliveries (%)', returned, most
                         using errcode = 'program_limit_exceeded';

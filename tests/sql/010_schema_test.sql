@@ -70,7 +70,7 @@ select set_eq(
           and has_function_privilege('switchboard_service', p.oid, 'execute')
           and not has_function_privilege('switchboard_app', p.oid, 'execute') $$,
     array['claim_messages', 'cleanup_connections', 'cleanup_nodes', 'deregister_connections', 'finish_messages',
-          'follow_messages', 'forget_connections', 'handle_error', 'handle_message', 'heartbeat_node', 'leave_node', 'list_connections',
+          'follow_messages', 'forget_connections', 'handle_error', 'handle_message', 'handle_messages', 'heartbeat_node', 'leave_node', 'list_connections',
           'maintain_partitions', 'profile_settings', 'read_resume', 'read_topics', 'register_connections', 'register_node',
           'relay_deliveries', 'release_messages', 'restore_connections', 'route_table', 'send_request', 'sequence_messages',
           'take_message_tokens', 'touch_connections'],

@@ -2,7 +2,7 @@
 -- Settings of profiles, rate limits, and what the cleanup forgets.
 begin;
 \ir lib/helpers.sql
-select plan(25);
+select plan(28);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 delete from switchboard.websocket_rate_limits;
@@ -12,11 +12,11 @@ select from pg_temp.node('test-node');
 select is(switchboard.profile_settings(array[profile]) - 'rate_limit_connection' - 'rate_limit_user', settings::jsonb, profile)
   from (values
       ('careconnect', '{"route_selection_expression": "$request.body.action", "connection_ttl_seconds": 7200, "message_retention_days": 30,
-                        "auth": "off"}'),
-      ('broadcast', '{"route_selection_expression": "$request.body.action", "connection_ttl_seconds": 86400, "message_retention_days": 7, "auth": "off"}'),
-      ('chat', '{"route_selection_expression": "$request.body.type", "connection_ttl_seconds": 86400, "message_retention_days": 30, "auth": "optional"}'),
+                        "auth": "off", "shared_schemas": ["careconnect"]}'),
+      ('broadcast', '{"route_selection_expression": "$request.body.action", "connection_ttl_seconds": 86400, "message_retention_days": 7, "auth": "off", "shared_schemas": ["broadcast"]}'),
+      ('chat', '{"route_selection_expression": "$request.body.type", "connection_ttl_seconds": 86400, "message_retention_days": 30, "auth": "optional", "shared_schemas": ["chat"]}'),
       ('chatbot', '{"route_selection_expression": "$request.body.action", "connection_ttl_seconds": 600, "message_retention_days": 30,
-                    "auth": "required", "renew_ttl": true, "ping_interval_ms": 60000}')) as v (profile, settings);
+                    "auth": "required", "renew_ttl": true, "ping_interval_ms": 60000, "shared_schemas": ["chatbot"]}')) as v (profile, settings);
 select ok(switchboard.profile_settings('{chatbot}') ?& array['rate_limit_connection', 'rate_limit_user'], 'chatbot limits connections and users');
 select is(switchboard.profile_settings('{}'), '{}', 'no schemas, no settings');
 select is(switchboard.profile_settings('{missing}'), '{}', 'a schema that is not there has none');
@@ -25,6 +25,11 @@ select is(switchboard.profile_settings('{app,chat}'), switchboard.profile_settin
 create function app."$settings"() returns jsonb language sql as $$ select '{"auth": "required", "mine": 1}'::jsonb $$;
 select is(switchboard.profile_settings('{app,chat}'), switchboard.profile_settings('{chat}') || '{"auth": "required", "mine": 1}', 'the schema in front wins');
 select is(switchboard.profile_settings('{chat,app}'), switchboard.profile_settings('{chat}') || '{"mine": 1}', 'and the one behind adds');
+create or replace function app."$settings"() returns jsonb language sql as $$ select '{"shared_transactions": true}'::jsonb $$;
+select is(switchboard.profile_settings('{app,chat}') -> 'shared_schemas', '["app", "chat"]', 'who shares transactions is told of each schema');
+select is(switchboard.profile_settings('{app}') -> 'shared_transactions', null, 'and only there');
+create or replace function app."$settings"() returns jsonb language sql as $$ select '{"shared_transactions": "yes"}'::jsonb $$;
+select is(switchboard.profile_settings('{app,chat}') -> 'shared_schemas', '["chat"]', 'nothing but true will do');
 create or replace function app."$settings"() returns jsonb language sql as $$ select null::jsonb $$;
 select is(switchboard.profile_settings('{app}'), '{}', 'null is none');
 create or replace function app."$settings"() returns jsonb language sql as $$ select '[1]'::jsonb $$;
