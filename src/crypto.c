@@ -20,7 +20,10 @@ enum {
     RSA_BITS_LEAST = 2048,
     RSA_BITS_MOST = 8192, /* checking takes the square of it, and a peer can ask for it */
     P256_BYTES = 32,
-    DER_BYTES_MOST = 80
+    DER_BYTES_MOST = 80,
+    BLOCK_BYTES_MOST = 128, /* of SHA-384 and SHA-512 */
+    INNER_PAD = 0x36,
+    OUTER_PAD = 0x5c
 };
 
 struct crypto_key {
@@ -66,6 +69,84 @@ size_t crypto_digest(enum crypto_hash hash, const void *data, size_t len,
 bool crypto_is_equal(const void *a, const void *b, size_t len)
 {
     return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+/* ---- many hashes ---- */
+
+struct crypto_hasher {
+    EVP_MD *md;
+    EVP_MD_CTX *ctx;
+    size_t block_bytes;
+};
+
+struct text {
+    const unsigned char *bytes;
+    size_t len;
+};
+
+struct crypto_hasher *crypto_hasher_create(enum crypto_hash hash)
+{
+    struct crypto_hasher *hasher = mem_alloc(sizeof(*hasher));
+
+    hasher->md = EVP_MD_fetch(NULL, EVP_MD_get0_name(find_md(hash)), NULL);
+    hasher->ctx = EVP_MD_CTX_new();
+    assert(hasher->md && hasher->ctx); /* as above */
+    hasher->block_bytes = (size_t)EVP_MD_get_block_size(hasher->md);
+    assert(hasher->block_bytes <= BLOCK_BYTES_MOST);
+    return hasher;
+}
+
+void crypto_hasher_free(struct crypto_hasher *hasher)
+{
+    if (!hasher)
+        return;
+    EVP_MD_CTX_free(hasher->ctx);
+    EVP_MD_free(hasher->md);
+    free(hasher);
+}
+
+/* The hash of one text behind the other.  NULL is allowed for one of no bytes. */
+static size_t hash_two(struct crypto_hasher *hasher, struct text first, struct text second,
+                       unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
+    unsigned int written = 0;
+    bool is_made = EVP_DigestInit_ex2(hasher->ctx, hasher->md, NULL) == 1 &&
+                   EVP_DigestUpdate(hasher->ctx, first.bytes, first.len) == 1 &&
+                   EVP_DigestUpdate(hasher->ctx, second.bytes, second.len) == 1 &&
+                   EVP_DigestFinal_ex(hasher->ctx, out, &written) == 1;
+
+    assert(is_made); /* as above */
+    (void)is_made;
+    return written;
+}
+
+size_t crypto_hasher_digest(struct crypto_hasher *hasher, const void *data, size_t len,
+                            unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
+    return hash_two(hasher, (struct text){data, len}, (struct text){NULL, 0}, out);
+}
+
+/* RFC 2104: out of two hashes, each behind a block of the key. */
+size_t crypto_hasher_hmac(struct crypto_hasher *hasher, const void *key, size_t key_len,
+                          const void *data, size_t len, unsigned char out[CRYPTO_HASH_BYTES_MOST])
+{
+    unsigned char block[BLOCK_BYTES_MOST] = {0};
+    unsigned char inner[CRYPTO_HASH_BYTES_MOST];
+    const struct text padded = {block, hasher->block_bytes};
+    size_t inner_len;
+
+    if (key_len > hasher->block_bytes)
+        crypto_hasher_digest(hasher, key, key_len, block);
+    else if (key_len)
+        memcpy(block, key, key_len);
+    for (size_t i = 0; i < hasher->block_bytes; i++)
+        block[i] ^= INNER_PAD;
+    inner_len = hash_two(hasher, padded, (struct text){data, len}, inner);
+    for (size_t i = 0; i < hasher->block_bytes; i++)
+        block[i] ^= INNER_PAD ^ OUTER_PAD;
+    inner_len = hash_two(hasher, padded, (struct text){inner, inner_len}, out);
+    OPENSSL_cleanse(block, sizeof(block));
+    return inner_len;
 }
 
 /* ---- keys ---- */

@@ -20,6 +20,16 @@ size_t crypto_hmac_bytes(enum crypto_hash hash, const void *key, size_t key_len,
 size_t crypto_digest(enum crypto_hash hash, const void *data, size_t len,
                      unsigned char out[CRYPTO_HASH_BYTES_MOST]);
 
+/* For many of one kind: what OpenSSL looks up and allocates for each of the above is kept, which
+ * costs more than the hash of a short text.  The results are the same.  One thread at a time. */
+struct crypto_hasher;
+struct crypto_hasher *crypto_hasher_create(enum crypto_hash hash) MUST_USE;
+void crypto_hasher_free(struct crypto_hasher *hasher); /* NULL is allowed */
+size_t crypto_hasher_digest(struct crypto_hasher *hasher, const void *data, size_t len,
+                            unsigned char out[CRYPTO_HASH_BYTES_MOST]);
+size_t crypto_hasher_hmac(struct crypto_hasher *hasher, const void *key, size_t key_len,
+                          const void *data, size_t len, unsigned char out[CRYPTO_HASH_BYTES_MOST]);
+
 /* In a time that does not depend on where they differ. */
 bool crypto_is_equal(const void *a, const void *b, size_t len);
 

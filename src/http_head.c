@@ -265,22 +265,31 @@ static int hex_digit(char c)
 
 bool url_is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '~';
+    /* A bit for each character of ASCII. */
+    static const uint64_t unreserved[] = {0x03ff600000000000, 0x47fffffe87fffffe};
+    unsigned char at = (unsigned char)c;
+
+    return at < 128 && (unreserved[at >> 6] >> (at & 63) & 1);
 }
 
-/* Without printf: signatures are made of this, thousands a second. */
+/* Without printf, and runs of what stays at once: signatures are made of this, thousands a second.
+ */
 void url_encode(struct buf *out, struct slice s, bool keeps_slashes)
 {
     static const char digits[] = "0123456789ABCDEF";
 
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
+        size_t begin = i;
+        unsigned char c;
 
-        if (url_is_unreserved(s.data[i]) || (keeps_slashes && c == '/'))
-            buf_addc(out, s.data[i]);
-        else
-            buf_add(out, (const char[]){'%', digits[c >> 4], digits[c & 0xf]}, 3);
+        while (i < s.len && (url_is_unreserved(s.data[i]) || (keeps_slashes && s.data[i] == '/')))
+            i++;
+        if (i > begin)
+            buf_add(out, s.data + begin, i - begin);
+        if (i == s.len)
+            break;
+        c = (unsigned char)s.data[i];
+        buf_add(out, (const char[]){'%', digits[c >> 4], digits[c & 0xf]}, 3);
     }
 }
 

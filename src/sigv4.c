@@ -30,6 +30,7 @@ enum {
     MAX_EXPIRES_S = 604800,
     SIGNATURE_LEN = 2 * HASH_BYTES,
     CANONICAL_BYTES = 1024 * 1024,
+    FIRST_BYTES = 1024, /* enough for most, so that texts do not grow step by step */
     EPOCH_YEAR = 1900
 };
 
@@ -98,15 +99,45 @@ static struct slice trim(struct slice s)
     return s;
 }
 
+/* What signatures are made with; a signer keeps it. */
+struct tools {
+    struct crypto_hasher *hasher;
+    struct buf text;
+};
+
+static void tools_init(struct tools *tools)
+{
+    tools->hasher = crypto_hasher_create(CRYPTO_SHA256);
+    buf_init(&tools->text, CANONICAL_BYTES);
+}
+
+static void tools_done(struct tools *tools)
+{
+    crypto_hasher_free(tools->hasher);
+    buf_done(&tools->text);
+}
+
+/* The text to begin with, which is empty. */
+static struct buf *begin_text(struct tools *tools)
+{
+    struct buf *text = &tools->text;
+
+    buf_clear(text);
+    if (!buf_reserve(text, FIRST_BYTES))
+        abort(); /* the limit is larger */
+    return text;
+}
+
 static void write_hex(const unsigned char hash[HASH_BYTES], char out[HEX_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
+    char *at = out;
 
     for (size_t i = 0; i < HASH_BYTES; i++) {
-        out[2 * i] = digits[hash[i] >> 4];
-        out[2 * i + 1] = digits[hash[i] & 0xf];
+        *at++ = digits[hash[i] >> 4];
+        *at++ = digits[hash[i] & 0xf];
     }
-    out[2 * HASH_BYTES] = '\0';
+    *at = '\0';
 }
 
 /* ---- the canonical request ---- */
@@ -179,19 +210,17 @@ static void add_value(struct buf *out, struct slice value)
 /* False when there is no such header. */
 static bool add_header(struct buf *out, const struct sigv4_request *request, struct slice name)
 {
-    char *wanted = slice_dup(name);
     size_t count = 0;
 
     buf_add(out, name.data, name.len);
     buf_addc(out, ':');
     for (size_t i = 0; i < request->header_count; i++) {
-        if (slice_is_nocase(slice_of(request->headers[i].name), wanted)) {
+        if (slice_is_nocase(name, request->headers[i].name)) {
             buf_adds(out, count++ ? "," : "");
             add_value(out, slice_of(request->headers[i].value));
         }
     }
     buf_addc(out, '\n');
-    free(wanted);
     return count > 0;
 }
 
@@ -203,80 +232,98 @@ struct canonical {
 };
 
 /* The hash of the canonical request; false when a signed header is not there. */
-static bool hash_canonical(const struct canonical *canonical, char out[HEX_BYTES])
+static bool hash_canonical(const struct canonical *canonical, struct tools *tools,
+                           char out[HEX_BYTES])
 {
     const struct sigv4_request *request = canonical->request;
     struct slice names = canonical->signed_headers;
+    struct buf *text = begin_text(tools);
     unsigned char hash[CRYPTO_HASH_BYTES_MOST];
     bool is_complete;
-    struct buf text;
 
-    buf_init(&text, CANONICAL_BYTES);
-    buf_adds(&text, request->method);
-    buf_addc(&text, '\n');
+    buf_adds(text, request->method);
+    buf_addc(text, '\n');
     if (canonical->encodes_path)
-        url_encode(&text, slice_of(request->path), true);
+        url_encode(text, slice_of(request->path), true);
     else
-        buf_adds(&text, request->path);
-    buf_addc(&text, '\n');
-    is_complete = add_query(&text, request->query, canonical->is_presigned);
-    buf_addc(&text, '\n');
+        buf_adds(text, request->path);
+    buf_addc(text, '\n');
+    is_complete = add_query(text, request->query, canonical->is_presigned);
+    buf_addc(text, '\n');
     for (size_t i = 0; names.data && i < MAX_NAMES; i++)
-        is_complete = add_header(&text, request, cut(&names, ';')) && is_complete;
-    buf_addc(&text, '\n');
-    buf_add(&text, canonical->signed_headers.data, canonical->signed_headers.len);
-    crypto_digest(CRYPTO_SHA256, request->body ? request->body : "", request->body_len, hash);
+        is_complete = add_header(text, request, cut(&names, ';')) && is_complete;
+    buf_addc(text, '\n');
+    buf_add(text, canonical->signed_headers.data, canonical->signed_headers.len);
+    buf_addc(text, '\n');
+    crypto_hasher_digest(tools->hasher, request->body ? request->body : "", request->body_len,
+                         hash);
     write_hex(hash, out);
-    buf_addf(&text, "\n%s", out);
-    crypto_digest(CRYPTO_SHA256, text.data, text.len, hash);
+    buf_add(text, out, SIGNATURE_LEN);
+    crypto_hasher_digest(tools->hasher, text->data, text->len, hash);
     write_hex(hash, out);
-    is_complete = is_complete && !buf_full(&text) && !names.data;
-    buf_done(&text);
-    return is_complete;
+    return is_complete && !buf_full(text) && !names.data;
 }
 
 /* ---- the signature ---- */
 
-static void mac(const unsigned char key[HASH_BYTES], struct slice data,
+static void mac(struct tools *tools, const unsigned char key[HASH_BYTES], struct slice data,
                 unsigned char out[CRYPTO_HASH_BYTES_MOST])
 {
-    crypto_hmac_bytes(CRYPTO_SHA256, key, HASH_BYTES, data.data, data.len, out);
+    crypto_hasher_hmac(tools->hasher, key, HASH_BYTES, data.data, data.len, out);
 }
 
 struct key {
     unsigned char bytes[CRYPTO_HASH_BYTES_MOST]; /* HASH_BYTES of them */
 };
 
-static void derive_key(const char *secret, const struct scope *scope, struct key *out)
+static void derive_key(struct tools *tools, const char *secret, const struct scope *scope,
+                       struct key *out)
 {
     unsigned char a[CRYPTO_HASH_BYTES_MOST], b[CRYPTO_HASH_BYTES_MOST];
     struct buf first;
 
     buf_init(&first, SIZE_MAX);
     buf_addf(&first, "AWS4%s", secret);
-    crypto_hmac_bytes(CRYPTO_SHA256, first.data, first.len, scope->day.data, scope->day.len, a);
+    crypto_hasher_hmac(tools->hasher, first.data, first.len, scope->day.data, scope->day.len, a);
     buf_done(&first);
-    mac(a, scope->region, b);
-    mac(b, scope->service, a);
-    mac(a, slice_of(TERMINATOR), out->bytes);
+    mac(tools, a, scope->region, b);
+    mac(tools, b, scope->service, a);
+    mac(tools, a, slice_of(TERMINATOR), out->bytes);
 }
 
-static bool compute(const struct canonical *canonical, const struct key *key, struct slice date,
-                    const struct scope *scope, char out[HEX_BYTES])
+static void add_slice(struct buf *out, struct slice s)
+{
+    buf_add(out, s.data, s.len);
+}
+
+static void add_scope(struct buf *out, const struct scope *scope)
+{
+    add_slice(out, scope->day);
+    buf_addc(out, '/');
+    add_slice(out, scope->region);
+    buf_addc(out, '/');
+    add_slice(out, scope->service);
+    buf_adds(out, "/" TERMINATOR);
+}
+
+static bool compute(const struct canonical *canonical, struct tools *tools, const struct key *key,
+                    struct slice date, const struct scope *scope, char out[HEX_BYTES])
 {
     unsigned char signature[CRYPTO_HASH_BYTES_MOST];
     char hash[HEX_BYTES];
-    struct buf text;
+    struct buf *text;
 
-    if (!hash_canonical(canonical, hash))
+    if (!hash_canonical(canonical, tools, hash))
         return false;
-    buf_init(&text, CANONICAL_BYTES);
-    buf_addf(&text, ALGORITHM "\n%.*s\n%.*s/%.*s/%.*s/" TERMINATOR "\n%s", (int)date.len, date.data,
-             (int)scope->day.len, scope->day.data, (int)scope->region.len, scope->region.data,
-             (int)scope->service.len, scope->service.data, hash);
-    mac(key->bytes, (struct slice){text.data, text.len}, signature);
+    text = begin_text(tools);
+    buf_adds(text, ALGORITHM "\n");
+    add_slice(text, date);
+    buf_addc(text, '\n');
+    add_scope(text, scope);
+    buf_addc(text, '\n');
+    buf_add(text, hash, SIGNATURE_LEN);
+    mac(tools, key->bytes, (struct slice){text->data, text->len}, signature);
     write_hex(signature, out);
-    buf_done(&text);
     return true;
 }
 
@@ -291,13 +338,32 @@ static void write_date(int64_t now_s, char out[SIGV4_DATE_BYTES])
     strftime(out, SIGV4_DATE_BYTES, "%Y%m%dT%H%M%SZ", &utc);
 }
 
+static char to_lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* "host;x-amz-date": each name once, in lower case and in order. */
-static void list_names(const struct sigv4_request *request, struct buf *out)
+/* The names of a signer's own requests are like that. */
+static bool is_in_order(const struct sigv4_request *request)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        const char *name = request->headers[i].name;
+
+        if (i > 0 && strcmp(request->headers[i - 1].name, name) >= 0)
+            return false;
+        for (; *name; name++)
+            if (to_lower(*name) != *name)
+                return false;
+    }
+    return true;
+}
+
+static void sort_names(const struct sigv4_request *request, struct buf *out)
 {
     char *names[MAX_NAMES] = {NULL};
     size_t count = 0;
@@ -305,7 +371,7 @@ static void list_names(const struct sigv4_request *request, struct buf *out)
     for (size_t i = 0; i < request->header_count && count < MAX_NAMES; i++) {
         names[count] = mem_strdup(request->headers[i].name);
         for (char *c = names[count]; *c; c++)
-            *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+            *c = to_lower(*c);
         count++;
     }
     qsort(names, count, sizeof(names[0]), compare_names);
@@ -316,20 +382,61 @@ static void list_names(const struct sigv4_request *request, struct buf *out)
         free(names[i]);
 }
 
+/* "host;x-amz-date": each name once, in lower case and in order. */
+static void list_names(const struct sigv4_request *request, struct buf *out)
+{
+    if (!is_in_order(request)) {
+        sort_names(request, out);
+        return;
+    }
+    for (size_t i = 0; i < request->header_count && i < MAX_NAMES; i++) {
+        buf_adds(out, i ? ";" : "");
+        buf_adds(out, request->headers[i].name);
+    }
+}
+
 struct sigv4_signer {
     const struct sigv4_credentials *credentials;
     const char *service;
+    struct tools tools;
+    struct buf names;
+    int64_t date_s; /* that the date is for; INT64_MIN: none yet */
+    char date[SIGV4_DATE_BYTES];
     struct key key;
     char day[DAY_BYTES]; /* that the key is for; zeros: none yet */
     char region[SIGV4_REGION_BYTES];
 };
+
+static void signer_init(struct sigv4_signer *signer, const struct sigv4_credentials *credentials,
+                        const char *service)
+{
+    *signer =
+        (struct sigv4_signer){.credentials = credentials, .service = service, .date_s = INT64_MIN};
+    tools_init(&signer->tools);
+    buf_init(&signer->names, CANONICAL_BYTES);
+}
+
+static void signer_done(struct sigv4_signer *signer)
+{
+    tools_done(&signer->tools);
+    buf_done(&signer->names);
+    explicit_bzero(&signer->key, sizeof(signer->key));
+}
+
+static void renew_date(struct sigv4_signer *signer, int64_t now_s)
+{
+    if (signer->date_s == now_s)
+        return;
+    write_date(now_s, signer->date);
+    signer->date_s = now_s;
+}
 
 static void renew_key(struct sigv4_signer *signer, const struct scope *scope)
 {
     if (slices_equal(scope->day, (struct slice){signer->day, DAY_BYTES}) &&
         slice_is(scope->region, signer->region))
         return;
-    derive_key(signer->credentials->secret_access_key, scope, &signer->key);
+    derive_key(&signer->tools, signer->credentials->secret_access_key, scope, &signer->key);
     memcpy(signer->day, scope->day.data, DAY_BYTES);
     memcpy(signer->region, scope->region.data, scope->region.len + 1);
 }
@@ -339,18 +446,24 @@ static enum status write_authorization(struct sigv4_signer *signer,
                                        struct sigv4_signature *out)
 {
     char signature[HEX_BYTES];
-    int len;
+    struct buf *text;
 
     renew_key(signer, scope);
-    if (!compute(canonical, &signer->key, slice_of(out->date), scope, signature))
+    if (!compute(canonical, &signer->tools, &signer->key, slice_of(out->date), scope, signature))
         return INVALID;
-    len = snprintf(
-        out->authorization, sizeof(out->authorization),
-        ALGORITHM " Credential=%s/%.*s/%.*s/%.*s/" TERMINATOR ", SignedHeaders=%.*s, Signature=%s",
-        signer->credentials->access_key_id, (int)scope->day.len, scope->day.data,
-        (int)scope->region.len, scope->region.data, (int)scope->service.len, scope->service.data,
-        (int)canonical->signed_headers.len, canonical->signed_headers.data, signature);
-    return len > 0 && (size_t)len < sizeof(out->authorization) ? OK : INVALID;
+    text = begin_text(&signer->tools);
+    buf_adds(text, ALGORITHM " Credential=");
+    buf_adds(text, signer->credentials->access_key_id);
+    buf_addc(text, '/');
+    add_scope(text, scope);
+    buf_adds(text, ", SignedHeaders=");
+    add_slice(text, canonical->signed_headers);
+    buf_adds(text, ", Signature=");
+    buf_add(text, signature, SIGNATURE_LEN);
+    if (buf_full(text) || text->len >= sizeof(out->authorization))
+        return INVALID;
+    memcpy(out->authorization, buf_str(text), text->len + 1);
+    return OK;
 }
 
 enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_request *request,
@@ -362,12 +475,11 @@ enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_re
     struct scope scope = {.region = slice_of(region), .service = slice_of(signer->service)};
     const char *token = signer->credentials->session_token;
     size_t count = request->header_count;
-    struct buf names;
-    enum status st;
 
     if (count > MAX_NAMES - 2 || scope.region.len >= SIGV4_REGION_BYTES)
         return INVALID;
-    write_date(now_s, out->date);
+    renew_date(signer, now_s);
+    memcpy(out->date, signer->date, sizeof(out->date));
     out->session_token = token && *token ? token : NULL;
     if (count)
         memcpy(headers, request->headers, count * sizeof(headers[0]));
@@ -377,12 +489,10 @@ enum status sigv4_signer_sign(struct sigv4_signer *signer, const struct sigv4_re
     signed_request.headers = headers;
     signed_request.header_count = count;
     scope.day = (struct slice){out->date, DAY_BYTES};
-    buf_init(&names, CANONICAL_BYTES);
-    list_names(&signed_request, &names);
-    canonical.signed_headers = (struct slice){names.data, names.len};
-    st = write_authorization(signer, &canonical, &scope, out);
-    buf_done(&names);
-    return st;
+    buf_clear(&signer->names);
+    list_names(&signed_request, &signer->names);
+    canonical.signed_headers = (struct slice){signer->names.data, signer->names.len};
+    return write_authorization(signer, &canonical, &scope, out);
 }
 
 struct sigv4_signer *sigv4_signer_create(const struct sigv4_credentials *credentials,
@@ -390,13 +500,15 @@ struct sigv4_signer *sigv4_signer_create(const struct sigv4_credentials *credent
 {
     struct sigv4_signer *signer = mem_alloc(sizeof(*signer));
 
-    signer->credentials = credentials;
-    signer->service = service;
+    signer_init(signer, credentials, service);
     return signer;
 }
 
 void sigv4_signer_free(struct sigv4_signer *signer)
 {
+    if (!signer)
+        return;
+    signer_done(signer);
     free(signer);
 }
 
@@ -404,9 +516,13 @@ enum status sigv4_sign(const struct sigv4_request *request,
                        const struct sigv4_credentials *credentials, const char *region,
                        const char *service, int64_t now_s, struct sigv4_signature *out)
 {
-    struct sigv4_signer signer = {.credentials = credentials, .service = service};
+    struct sigv4_signer signer;
+    enum status st;
 
-    return sigv4_signer_sign(&signer, request, region, now_s, out);
+    signer_init(&signer, credentials, service);
+    st = sigv4_signer_sign(&signer, request, region, now_s, out);
+    signer_done(&signer);
+    return st;
 }
 
 /* The order is botocore's. */
@@ -442,6 +558,7 @@ enum status sigv4_presign(const struct sigv4_request *request,
     struct scope scope = {.region = slice_of(how->region), .service = slice_of(how->service)};
     char date[SIGV4_DATE_BYTES], signature[HEX_BYTES];
     size_t start = query->len;
+    struct tools tools;
     struct buf names;
     struct key key;
     bool is_signed;
@@ -450,6 +567,7 @@ enum status sigv4_presign(const struct sigv4_request *request,
         return INVALID;
     write_date(how->now_s, date);
     scope.day = (struct slice){date, DAY_BYTES};
+    tools_init(&tools);
     buf_init(&names, CANONICAL_BYTES);
     list_names(request, &names);
     canonical.signed_headers = (struct slice){names.data, names.len};
@@ -457,11 +575,13 @@ enum status sigv4_presign(const struct sigv4_request *request,
         buf_addf(query, "%s&", request->query);
     write_parameters(credentials, how, date, canonical.signed_headers, query);
     signed_request.query = buf_str(query) + start;
-    derive_key(credentials->secret_access_key, &scope, &key);
-    is_signed = !buf_full(query) && compute(&canonical, &key, slice_of(date), &scope, signature);
+    derive_key(&tools, credentials->secret_access_key, &scope, &key);
+    is_signed =
+        !buf_full(query) && compute(&canonical, &tools, &key, slice_of(date), &scope, signature);
     if (is_signed)
         buf_addf(query, "&X-Amz-Signature=%s", signature);
     explicit_bzero(&key, sizeof(key));
+    tools_done(&tools);
     buf_done(&names);
     return is_signed && !buf_full(query) ? OK : INVALID;
 }
@@ -806,11 +926,11 @@ static bool signs_enough(const struct claim *claim)
 }
 
 static bool matches(const struct canonical *canonical, const struct claim *claim,
-                    const struct key *key)
+                    struct tools *tools, const struct key *key)
 {
     char expected[HEX_BYTES];
 
-    return compute(canonical, key, claim->date, &claim->scope, expected) &&
+    return compute(canonical, tools, key, claim->date, &claim->scope, expected) &&
            claim->signature.len == SIGNATURE_LEN &&
            crypto_is_equal(expected, claim->signature.data, SIGNATURE_LEN);
 }
@@ -823,16 +943,20 @@ static enum sigv4_result check_signature(const struct sigv4_request *request,
                                   .signed_headers = claim->signed_headers,
                                   .is_presigned = claim->is_query,
                                   .encodes_path = true};
+    struct tools tools;
     struct key key;
+    bool is_good = false;
 
     if (signs_enough(claim)) {
-        derive_key(secret, &claim->scope, &key);
-        if (matches(&canonical, claim, &key))
-            return SIGV4_GOOD;
+        tools_init(&tools);
+        derive_key(&tools, secret, &claim->scope, &key);
+        is_good = matches(&canonical, claim, &tools, &key);
         canonical.encodes_path = false;
-        if (matches(&canonical, claim, &key))
-            return SIGV4_GOOD;
+        is_good = is_good || matches(&canonical, claim, &tools, &key);
+        tools_done(&tools);
     }
+    if (is_good)
+        return SIGV4_GOOD;
     fail(err, DENIED,
          "The request signature we calculated does not match the signature you provided. Check "
          "your AWS Secret Access Key and signing method. Consult the service documentation for "

@@ -444,12 +444,38 @@ static void test_a_signer_signs_as_one_signs_once(void **state)
     sigv4_signer_free(NULL);
 }
 
+/* The signer's own way is shorter when the names come as they are signed. */
+static void test_order_and_case_of_headers_do_not_count(void **state)
+{
+    static const struct sigv4_header sorted[] = {{"accept", "a/b"}, {"host", "h"}, {"x-one", "1"}};
+    static const struct sigv4_header other[] = {{"X-One", "1"}, {"HOST", "h"}, {"Accept", " a/b "}};
+    static const struct sigv4_header twice[] = {{"host", "h"}, {"x-one", "1"}, {"x-one", "2"}};
+    static const struct sigv4_header joined[] = {{"X-One", "1,2"}, {"Host", "h"}};
+    struct sigv4_request request = {.method = "GET", .path = "/", .headers = sorted};
+    struct sigv4_signature a, b;
+
+    (void)state;
+    request.header_count = ARRAY_LEN(sorted);
+    assert_int_equal(sigv4_sign(&request, &credentials, "r", "s", VECTOR_NOW, &a), OK);
+    request.headers = other;
+    assert_int_equal(sigv4_sign(&request, &credentials, "r", "s", VECTOR_NOW, &b), OK);
+    assert_string_equal(a.authorization, b.authorization);
+    assert_non_null(strstr(a.authorization, "SignedHeaders=accept;host;x-amz-date;x-one,"));
+    request.headers = twice;
+    assert_int_equal(sigv4_sign(&request, &credentials, "r", "s", VECTOR_NOW, &a), OK);
+    request.headers = joined;
+    request.header_count = ARRAY_LEN(joined);
+    assert_int_equal(sigv4_sign(&request, &credentials, "r", "s", VECTOR_NOW, &b), OK);
+    assert_string_equal(a.authorization, b.authorization);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_botocore_signs_is_good),
         cmocka_unit_test(test_we_sign_as_botocore_does),
         cmocka_unit_test(test_a_signer_signs_as_one_signs_once),
+        cmocka_unit_test(test_order_and_case_of_headers_do_not_count),
         cmocka_unit_test(test_we_presign_as_botocore_does),
         cmocka_unit_test(test_what_we_presign_is_good),
         cmocka_unit_test(test_what_does_not_fit_is_not_signed),
