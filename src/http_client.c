@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -25,9 +26,16 @@ enum {
     HEADER_BYTES = 256,
     MAX_IDLE_CALLS = 256,     /* finished ones that are kept for the next requests */
     KEPT_BYTES = 16 * 1024,   /* of the buffers of each of those */
-    CONNECTION_BYTES = 16384, /* libcurl's smallest upload buffer; it zeroes 64 KB otherwise */
+    CONNECTION_BYTES = 16384, /* libcurl's smallest upload buffer */
     IDLE_SECONDS = 4, /* of a connection that is used again; Node's servers close theirs after 5 */
-    MAX_CALLS = 1024
+    /* What libcurl allocates for each call, to read into; the allocator has small ones at hand. */
+    SMALL_READ_BYTES = 1024,
+    SMALL_ANSWER_BYTES = 16 * 1024,
+    MAX_CALLS = 1024,
+    MAX_BEGUN = 256, /* calls in one turn; each takes 0.02 ms */
+    MAX_NEW = 16,    /* those that need a new connection: 0.1 ms and more */
+    SOCKET_SLOTS = 256,
+    OUR_LINES = 3 /* of a request, besides the caller's: see set_headers */
 };
 
 static void *alloc_array(size_t count, size_t size)
@@ -41,7 +49,7 @@ static void *alloc_array(size_t count, size_t size)
 
 enum status http_client_setup(struct error *err)
 {
-    CURLcode rc = curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_alloc, free, mem_realloc,
+    CURLcode rc = curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_alloc_raw, free, mem_realloc,
                                        mem_strdup, alloc_array);
 
     return rc == CURLE_OK ? OK : fail(err, INTERNAL, "libcurl: %s", curl_easy_strerror(rc));
@@ -158,8 +166,11 @@ struct http_call {
     struct http_call *next;
     struct http_call **link;
     CURL *curl;
-    struct curl_slist *headers; /* of the request */
-    struct buf body;            /* of the request */
+    struct curl_slist *lines; /* the headers of the request; their text is in `text` */
+    size_t line_count;
+    size_t line_room;
+    struct buf text;
+    struct buf body; /* of the request */
     struct buf answer;
     char error[CURL_ERROR_SIZE];
     http_pool_done *done;
@@ -167,6 +178,8 @@ struct http_call {
     int64_t deadline_ms;
     struct timer *timer; /* only while waiting: libcurl keeps the time of open calls */
     bool is_sent;        /* the request was begun on a connection */
+    bool is_connected;   /* what libcurl watches for it is that connection */
+    uint64_t roots;      /* the pool's of that time */
 };
 
 struct http_pool {
@@ -174,21 +187,34 @@ struct http_pool {
     CURLM *multi;
     struct timer *timer; /* libcurl's; NULL until it asks for one */
     struct deferred set_timer;
+    bool is_timer_wanted;
     int64_t wanted_ms;
     struct call_list waiting;
     struct call_list open; /* libcurl has them */
     struct call_list idle;
     size_t max_calls;
-    char *ca_file; /* NULL or "": the system's */
+    size_t begun;      /* calls of this turn that have no connection yet, about */
+    size_t kept_count; /* connections that wait to be used again: dropped sockets */
+    char *ca_file;     /* NULL or "": the system's */
+    uint64_t roots;    /* how often that changed */
     bool is_delivering;
-    struct buf line;
+    struct socket *sockets[SOCKET_SLOTS]; /* by descriptor */
 };
 
-/* A descriptor that libcurl wants watched. */
+/* A descriptor that libcurl wants watched, or that of a connection that waits to be used again.
+ * libcurl drops it after each answer and wants the same one with the next request, and to watch one
+ * takes several calls of the kernel: so it stays armed, until something comes that nobody waits
+ * for, or libcurl closes it.  Only with connections that were established does libcurl say that;
+ * the others, and those of its threads that look names up, are unwatched as soon as they are
+ * dropped: when the number is used again, by whomever, nothing may be left of them. */
 struct socket {
     struct http_pool *pool;
+    struct socket *next; /* in its slot */
     struct watch *watch;
     curl_socket_t fd;
+    int events;
+    bool is_connected;
+    bool is_dropped;
 };
 
 /* list NULL: none. */
@@ -212,17 +238,196 @@ static void move_call(struct http_call *call, struct call_list *list)
     list->count++;
 }
 
-/* ---- one call ---- */
+/* ---- the request of a call ---- */
+
+#define NAME(text) (text), sizeof(text) - 1
+
+static bool is_name(const char *name, size_t len, const char *wanted, size_t wanted_len)
+{
+    return len == wanted_len && strncasecmp(name, wanted, len) == 0;
+}
+
+/* Those that say where a message ends and what happens to the connection: libcurl's alone. */
+static bool is_framing(const char *name, size_t len)
+{
+    static const struct {
+        const char *name;
+        size_t len;
+    } names[] = {
+        {NAME("connection")}, {NAME("content-length")},    {NAME("expect")},
+        {NAME("keep-alive")}, {NAME("proxy-connection")},  {NAME("te")},
+        {NAME("trailer")},    {NAME("transfer-encoding")}, {NAME("upgrade")},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (is_name(name, len, names[i].name, names[i].len))
+            return true;
+    }
+    return false;
+}
+
+/* Room was made for it. */
+static void add_line(struct http_call *call, const char *name, const char *end, const char *value)
+{
+    struct curl_slist *line = &call->lines[call->line_count++];
+
+    line->data = call->text.data + call->text.len;
+    line->next = NULL;
+    if (call->line_count > 1)
+        line[-1].next = line;
+    buf_adds(&call->text, name);
+    buf_adds(&call->text, end);
+    buf_add(&call->text, value, strlen(value) + 1);
+}
+
+static void make_room(struct http_call *call, const struct http_pool_request *request)
+{
+    size_t count = request->header_count + OUR_LINES;
+    size_t bytes = sizeof("Expect:") + sizeof("Accept:") + sizeof("Content-Type:");
+
+    for (size_t i = 0; i < request->header_count; i++)
+        bytes +=
+            strlen(request->headers[i].name) + strlen(request->headers[i].value) + sizeof(": ");
+    call->line_count = 0;
+    buf_clear(&call->text);
+    if (!buf_reserve(&call->text, bytes))
+        abort(); /* it has no limit */
+    if (call->line_room >= count)
+        return;
+    call->lines = mem_realloc(call->lines, count * sizeof(*call->lines));
+    call->line_room = count;
+}
+
+/* libcurl's notation: "Name;" is a header without a value, "Name:" keeps it from adding its own.
+ * The list is made without libcurl's functions, which allocate each line and each link of it. */
+static void set_headers(struct http_call *call, const struct http_pool_request *request)
+{
+    bool has_accept = false;
+    bool has_type = !request->body;
+
+    make_room(call, request);
+    add_line(call, "Expect:", "", "");
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct http_pool_header *header = &request->headers[i];
+        size_t len = strlen(header->name);
+
+        if (is_framing(header->name, len))
+            continue;
+        has_accept = has_accept || is_name(header->name, len, NAME("Accept"));
+        has_type = has_type || is_name(header->name, len, NAME("Content-Type"));
+        if (header->value[strspn(header->value, " \t")] == '\0')
+            add_line(call, header->name, ";", "");
+        else
+            add_line(call, header->name, ": ", header->value);
+    }
+    if (!has_accept)
+        add_line(call, "Accept:", "", "");
+    if (!has_type)
+        add_line(call, "Content-Type:", "", "");
+    curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, call->lines);
+}
+
+/* All that differs from one request to the next; what is set in create_call stays. */
+static void set_message(struct http_call *call, const struct http_pool_request *request)
+{
+    CURL *curl = call->curl;
+    bool is_head = strcmp(request->method, "HEAD") == 0;
+
+    curl_easy_setopt(curl, CURLOPT_URL, request->url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    /* Its answer announces a body and has none. */
+    curl_easy_setopt(curl, CURLOPT_NOBODY, is_head ? 1L : 0L);
+    if (request->body) {
+        buf_add(&call->body, request->body, request->body_len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, buf_str(&call->body));
+    } else if (!is_head) { /* the last one may have been a POST */
+        curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+    }
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, request->is_fresh ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, request->is_fresh ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE,
+                     request->max_answer_bytes > SMALL_ANSWER_BYTES ? CURL_MAX_WRITE_SIZE
+                                                                    : (long)SMALL_READ_BYTES);
+    set_headers(call, request);
+}
+
+/* ---- the life of a call ---- */
+
+/* In front of each attempt: there is one.  The type is libcurl's. */
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
+static int on_attempt(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
+{
+    struct http_call *call = ctx;
+
+    (void)peer_ip;
+    (void)local_ip;
+    (void)peer_port;
+    (void)local_port;
+    call->is_connected = true;
+    if (call->is_sent)
+        return CURL_PREREQFUNC_ABORT;
+    call->is_sent = true;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* What libcurl watches for the call from now on is not connected yet: on_attempt says when it is.
+ */
+static int on_new_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
+{
+    struct http_call *call = ctx;
+
+    (void)fd;
+    (void)purpose;
+    call->is_connected = false;
+    return CURL_SOCKOPT_OK;
+}
+
+static int on_close_socket(void *ctx, curl_socket_t fd);
+
+/* CAPATH: with a folder of certificates libcurl would read all of them again for each connection,
+ * for which the loop stands still for 20 ms; those of the bundle it keeps.  QUICK_EXIT: a name that
+ * is still being looked up when its call ends is left to its thread, not waited for. */
+static void set_pool_options(struct http_call *call)
+{
+    CURL *curl = call->curl;
+
+    curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_attempt);
+    curl_easy_setopt(curl, CURLOPT_PREREQDATA, call);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* or it looks into the environment each time */
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)CONNECTION_BYTES);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    trust(curl, call->pool->ca_file);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+    curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, call);
+    curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, call->pool);
+}
 
 static struct http_call *create_call(struct http_pool *pool)
 {
     struct http_call *call = mem_alloc(sizeof(*call));
 
     call->pool = pool;
+    call->roots = pool->roots;
     call->curl = curl_easy_init();
     assert(call->curl); /* out of memory aborts: http_client_setup */
+    buf_init(&call->text, SIZE_MAX);
     buf_init(&call->body, SIZE_MAX);
     buf_init(&call->answer, SIZE_MAX);
+    set_pool_options(call);
     return call;
 }
 
@@ -233,7 +438,8 @@ static void free_call(struct http_call *call)
     move_call(call, NULL);
     loop_timer_stop(call->timer);
     curl_easy_cleanup(call->curl);
-    curl_slist_free_all(call->headers);
+    free(call->lines);
+    buf_done(&call->text);
     buf_done(&call->body);
     buf_done(&call->answer);
     free(call);
@@ -261,125 +467,16 @@ static void recycle_call(struct http_call *call)
 {
     struct http_pool *pool = call->pool;
 
-    if (pool->idle.count >= MAX_IDLE_CALLS) {
+    if (pool->idle.count >= MAX_IDLE_CALLS || call->roots != pool->roots) {
         free_call(call);
         return;
     }
-    curl_easy_reset(call->curl);
-    curl_slist_free_all(call->headers);
-    call->headers = NULL;
     call->is_sent = false;
+    call->is_connected = false;
+    empty_buf(&call->text);
     empty_buf(&call->body);
     empty_buf(&call->answer);
     move_call(call, &pool->idle);
-}
-
-/* Those that say where a message ends and what happens to the connection: libcurl's alone. */
-static bool is_framing(const char *name)
-{
-    static const char *const names[] = {
-        "connection", "content-length",    "expect",  "keep-alive", "proxy-connection", "te",
-        "trailer",    "transfer-encoding", "upgrade",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcasecmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool has_header(const struct http_pool_request *request, const char *name)
-{
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (strcasecmp(request->headers[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* libcurl's notation: "Name;" is a header without a value, "Name:" keeps it from adding its own. */
-static void set_headers(struct http_call *call, const struct http_pool_request *request)
-{
-    struct buf *line = &call->pool->line;
-    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
-
-    if (!has_header(request, "Accept"))
-        headers = curl_slist_append(headers, "Accept:");
-    if (request->body && !has_header(request, "Content-Type"))
-        headers = curl_slist_append(headers, "Content-Type:");
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct http_pool_header *header = &request->headers[i];
-        bool is_empty = header->value[strspn(header->value, " \t")] == '\0';
-
-        if (is_framing(header->name))
-            continue;
-        buf_clear(line);
-        buf_adds(line, header->name);
-        buf_adds(line, is_empty ? ";" : ": ");
-        buf_adds(line, is_empty ? "" : header->value);
-        headers = curl_slist_append(headers, buf_str(line));
-    }
-    call->headers = headers;
-    curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, headers);
-}
-
-static void set_message(struct http_call *call, const struct http_pool_request *request)
-{
-    CURL *curl = call->curl;
-
-    curl_easy_setopt(curl, CURLOPT_URL, request->url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
-    if (strcmp(request->method, "HEAD") == 0)
-        curl_easy_setopt(curl, CURLOPT_NOBODY, 1L); /* its answer announces a body and has none */
-    if (request->body) {
-        buf_add(&call->body, request->body, request->body_len);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, buf_str(&call->body));
-    }
-    set_headers(call, request);
-}
-
-/* In front of each attempt: there is one.  The type is libcurl's. */
-/* NOLINTNEXTLINE(readability-non-const-parameter) */
-static int on_attempt(void *ctx, char *peer_ip, char *local_ip, int peer_port, int local_port)
-{
-    struct http_call *call = ctx;
-
-    (void)peer_ip;
-    (void)local_ip;
-    (void)peer_port;
-    (void)local_port;
-    if (call->is_sent)
-        return CURL_PREREQFUNC_ABORT;
-    call->is_sent = true;
-    return CURL_PREREQFUNC_OK;
-}
-
-/* CAPATH: with a folder of certificates libcurl would read all of them again for each connection,
- * for which the loop stands still for 20 ms; those of the bundle it keeps.  QUICK_EXIT: a name that
- * is still being looked up when its call ends is left to its thread, not waited for. */
-static void set_pool_options(struct http_call *call)
-{
-    CURL *curl = call->curl;
-
-    curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, call->error);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
-    curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
-    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_attempt);
-    curl_easy_setopt(curl, CURLOPT_PREREQDATA, call);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)CONNECTION_BYTES);
-    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    trust(curl, call->pool->ca_file);
-    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 }
 
 /* ---- answers ---- */
@@ -465,6 +562,17 @@ static void on_waited(void *ctx)
 
 /* ---- libcurl on the loop ---- */
 
+static bool has_turn(const struct http_pool *pool)
+{
+    return pool->open.count < pool->max_calls;
+}
+
+/* libcurl begins all of them at once, and a crowd would hold the loop up. */
+static bool may_begin(const struct http_pool *pool)
+{
+    return has_turn(pool) && pool->begun < MAX_BEGUN && pool->begun < pool->kept_count + MAX_NEW;
+}
+
 static void deliver(struct http_pool *pool)
 {
     const CURLMsg *message;
@@ -479,6 +587,41 @@ static void deliver(struct http_pool *pool)
     }
 }
 
+/* Where the one with that descriptor is linked; NULL is there when there is none. */
+static struct socket **find_socket(struct http_pool *pool, curl_socket_t fd)
+{
+    struct socket **link = &pool->sockets[(size_t)fd % SOCKET_SLOTS];
+
+    while (*link && (*link)->fd != fd)
+        link = &(*link)->next;
+    return link;
+}
+
+static void free_socket(struct socket **link)
+{
+    struct socket *socket = *link;
+
+    socket->pool->kept_count -= socket->is_dropped;
+    *link = socket->next;
+    loop_unwatch(socket->watch);
+    free(socket);
+}
+
+static void forget_socket(struct http_pool *pool, curl_socket_t fd)
+{
+    struct socket **link = find_socket(pool, fd);
+
+    if (*link)
+        free_socket(link);
+}
+
+/* libcurl closes a connection. */
+static int on_close_socket(void *ctx, curl_socket_t fd)
+{
+    forget_socket(ctx, fd);
+    return close(fd);
+}
+
 static void on_ready(void *ctx, int events)
 {
     struct socket *socket = ctx; /* libcurl may end it on the way */
@@ -487,41 +630,76 @@ static void on_ready(void *ctx, int events)
         (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
 
+    if (socket->is_dropped) { /* libcurl looks at it before it uses it again */
+        forget_socket(pool, socket->fd);
+        return;
+    }
     curl_multi_socket_action(pool->multi, socket->fd, ready, &running);
     deliver(pool);
 }
 
-static void on_timeout(void *ctx)
+static struct socket *create_socket(struct http_pool *pool, curl_socket_t fd, int events)
 {
-    struct http_pool *pool = ctx;
-    int running;
+    struct socket *socket = mem_alloc(sizeof(*socket));
+    struct socket **slot = &pool->sockets[(size_t)fd % SOCKET_SLOTS];
 
-    curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    deliver(pool);
-}
-
-static int on_socket(CURL *curl, curl_socket_t fd, int what, void *ctx, void *assigned)
-{
-    struct http_pool *pool = ctx;
-    struct socket *socket = assigned;
-    int events = (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
-
-    (void)curl;
-    if (what == CURL_POLL_REMOVE) {
-        if (socket)
-            loop_unwatch(socket->watch);
-        free(socket);
-        return 0;
-    }
-    if (socket) {
-        loop_watch_set(socket->watch, events);
-        return 0;
-    }
-    socket = mem_alloc(sizeof(*socket));
     socket->pool = pool;
     socket->fd = fd;
+    socket->events = events;
     socket->watch = loop_watch(pool->loop, fd, events, on_ready, socket);
+    socket->next = *slot;
+    *slot = socket;
+    return socket;
+}
+
+static void drop_socket(struct socket *socket)
+{
+    socket->is_dropped = true;
+    socket->pool->kept_count++;
+    /* One that can be written to would be ready at once. */
+    if (!socket->is_connected || socket->events != LOOP_READ)
+        forget_socket(socket->pool, socket->fd);
+}
+
+/* One that libcurl does not know, or not any more. */
+static struct socket *adopt_socket(struct http_pool *pool, curl_socket_t fd, int events)
+{
+    struct socket *socket = *find_socket(pool, fd);
+
+    if (socket && !socket->is_dropped) { /* closed without a word */
+        forget_socket(pool, fd);
+        socket = NULL;
+    }
+    if (!socket) {
+        socket = create_socket(pool, fd, events);
+    } else {
+        socket->is_dropped = false;
+        pool->kept_count--;
+        pool->begun -= pool->begun > 0;
+    }
     curl_multi_assign(pool->multi, fd, socket);
+    return socket;
+}
+
+/* curl's private pointer is NULL when it is libcurl's own, which closes connections. */
+static int on_socket(CURL *curl, curl_socket_t fd, int what, void *ctx, void *assigned)
+{
+    struct socket *socket = assigned;
+    const struct http_call *call = NULL;
+    int events = (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
+
+    if (what == CURL_POLL_REMOVE) {
+        if (socket)
+            drop_socket(socket);
+        return 0;
+    }
+    if (!socket)
+        socket = adopt_socket(ctx, fd, events);
+    if (socket->events != events)
+        loop_watch_set(socket->watch, events);
+    socket->events = events;
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, &call);
+    socket->is_connected = call && call->is_connected;
     return 0;
 }
 
@@ -534,20 +712,37 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *ctx)
 
     (void)multi;
     pool->wanted_ms = timeout_ms;
+    pool->is_timer_wanted = true;
     loop_at_end_of_turn(pool->loop, &pool->set_timer);
     return 0;
 }
 
+static void on_timeout(void *ctx)
+{
+    struct http_pool *pool = ctx;
+    int running;
+
+    curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    pool->begun = 0;
+    deliver(pool);
+    open_waiting(pool);
+}
+
+/* Calls that were left for the next turn come first: libcurl says again what it wants after it was
+ * called for nothing. */
 static void set_timer(void *ctx)
 {
     struct http_pool *pool = ctx;
+    bool is_for_turn = has_turn(pool) && pool->waiting.first;
+    int64_t delay_ms = is_for_turn ? 0 : pool->wanted_ms;
 
-    if (pool->wanted_ms < 0)
+    if (!is_for_turn && (!pool->is_timer_wanted || delay_ms < 0))
         return;
+    pool->is_timer_wanted = false;
     if (pool->timer)
-        loop_timer_set(pool->timer, pool->wanted_ms, 0);
+        loop_timer_set(pool->timer, delay_ms, 0);
     else
-        pool->timer = loop_timer(pool->loop, pool->wanted_ms, 0, on_timeout, pool);
+        pool->timer = loop_timer(pool->loop, delay_ms, 0, on_timeout, pool);
 }
 
 /* ---- starting and ending ---- */
@@ -558,6 +753,7 @@ static void open_call(struct http_call *call, int64_t timeout_ms)
     CURLMcode rc;
 
     move_call(call, &call->pool->open);
+    call->pool->begun++;
     curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     rc = curl_multi_add_handle(call->pool->multi, call->curl);
     assert(rc == CURLM_OK); /* it is in no other, and no callback of libcurl's calls us */
@@ -566,7 +762,7 @@ static void open_call(struct http_call *call, int64_t timeout_ms)
 
 static void open_waiting(struct http_pool *pool)
 {
-    while (pool->waiting.first && pool->open.count < pool->max_calls) {
+    while (pool->waiting.first && may_begin(pool)) {
         struct http_call *call = pool->waiting.first;
         int64_t left_ms;
 
@@ -575,6 +771,8 @@ static void open_waiting(struct http_pool *pool)
         left_ms = call->deadline_ms - clock_mono_ms();
         open_call(call, left_ms > 0 ? left_ms : 1);
     }
+    if (pool->waiting.first && has_turn(pool))
+        loop_at_end_of_turn(pool->loop, &pool->set_timer);
 }
 
 struct http_pool *http_pool_create(struct loop *loop)
@@ -587,7 +785,6 @@ struct http_pool *http_pool_create(struct loop *loop)
     pool->idle.last = &pool->idle.first;
     pool->max_calls = MAX_CALLS;
     pool->set_timer = (struct deferred){.fn = set_timer, .ctx = pool};
-    buf_init(&pool->line, SIZE_MAX);
     pool->multi = curl_multi_init();
     assert(pool->multi);
     curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -612,6 +809,8 @@ void http_pool_trust(struct http_pool *pool, const char *ca_file)
 
     free(pool->ca_file);
     pool->ca_file = copy;
+    pool->roots++;
+    free_calls(&pool->idle);
 }
 
 void http_pool_free(struct http_pool *pool)
@@ -623,9 +822,11 @@ void http_pool_free(struct http_pool *pool)
     free_calls(&pool->open);
     free_calls(&pool->idle);
     curl_multi_cleanup(pool->multi);
+    for (size_t i = 0; i < SOCKET_SLOTS; i++)
+        while (pool->sockets[i]) /* none, if libcurl has told of all it closed */
+            free_socket(&pool->sockets[i]);
     loop_undefer(pool->loop, &pool->set_timer);
     loop_timer_stop(pool->timer);
-    buf_done(&pool->line);
     free(pool->ca_file);
     free(pool);
 }
@@ -635,22 +836,24 @@ struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool
 {
     struct http_call *call = pool->idle.first ? pool->idle.first : create_call(pool);
 
-    assert(request->timeout_ms > 0 || pool->open.count < pool->max_calls);
+    assert(request->timeout_ms > 0 || has_turn(pool));
     call->done = done;
     call->ctx = ctx;
     call->error[0] = '\0';
     call->answer.limit = request->max_answer_bytes;
-    set_pool_options(call);
     set_message(call, request);
-    curl_easy_setopt(call->curl, CURLOPT_FRESH_CONNECT, request->is_fresh ? 1L : 0L);
-    curl_easy_setopt(call->curl, CURLOPT_FORBID_REUSE, request->is_fresh ? 1L : 0L);
-    if (pool->open.count < pool->max_calls) {
+    if (request->timeout_ms == 0) {
+        open_call(call, 0);
+        return call;
+    }
+    move_call(call, &pool->waiting);
+    if (pool->waiting.first == call && may_begin(pool)) {
         open_call(call, request->timeout_ms);
         return call;
     }
     call->deadline_ms = clock_mono_ms() + request->timeout_ms;
     call->timer = loop_timer(pool->loop, request->timeout_ms, 0, on_waited, call);
-    move_call(call, &pool->waiting);
+    loop_at_end_of_turn(pool->loop, &pool->set_timer);
     return call;
 }
 

@@ -19,7 +19,15 @@
 
 #include <cmocka.h>
 
-enum { GIVE_UP_MS = 20000, CALL_MS = 10000, SHORT_MS = 60, PARALLEL = 200, URL_BYTES = 256 };
+enum {
+    GIVE_UP_MS = 20000,
+    CALL_MS = 10000,
+    SHORT_MS = 60,
+    PARALLEL = 200,
+    URL_BYTES = 256,
+    PAIRS = 100, /* more than there are descriptors of a test */
+    MOST_BEGUN = 16
+};
 
 /* ---- names ---- */
 
@@ -326,6 +334,58 @@ static void test_body_and_headers_of_the_caller_count(void **state)
     assert_int_equal(f->server->accepted, 1);
 }
 
+static void test_password_of_a_url_is_for_that_request(void **state)
+{
+    struct fixture *f = *state;
+    char url[URL_BYTES], host[64], expected[URL_BYTES];
+    struct http_pool_request request = {
+        .method = "GET", .url = url, .timeout_ms = CALL_MS, .max_answer_bytes = 4096};
+
+    snprintf(host, sizeof(host), "127.0.0.1:%u", f->server->port);
+    for (int i = 0; i < 2; i++) {
+        snprintf(url, sizeof(url), "http://user:password@%s/echo", host);
+        snprintf(expected, sizeof(expected),
+                 "GET /echo HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic "
+                 "dXNlcjpwYXNzd29yZA==\r\n\r\n",
+                 host);
+        expect_echo(f, &request, expected);
+        snprintf(url, sizeof(url), "http://%s/echo", host);
+        snprintf(expected, sizeof(expected), "GET /echo HTTP/1.1\r\nHost: %s\r\n\r\n", host);
+        expect_echo(f, &request, expected);
+    }
+}
+
+/* Each kind of request behind each other one, with one handle. */
+static void test_nothing_of_a_request_is_left_for_the_next(void **state)
+{
+    static const struct {
+        const char *method, *body, *end;
+    } kinds[] = {
+        {"GET", NULL, ""},    {"POST", "abc", "Content-Length: 3\r\n\r\nabc"}, {"HEAD", NULL, NULL},
+        {"DELETE", NULL, ""}, {"PUT", "", "Content-Length: 0\r\n\r\n"},
+    };
+    struct fixture *f = *state;
+    char url[URL_BYTES], host[64], expected[URL_BYTES];
+    struct http_pool_request request = {
+        .url = url, .timeout_ms = CALL_MS, .max_answer_bytes = 4096};
+
+    snprintf(host, sizeof(host), "127.0.0.1:%u", f->server->port);
+    for (size_t i = 0; i < ARRAY_LEN(kinds) * ARRAY_LEN(kinds) * 2; i++) {
+        size_t kind = i % 2 ? i / 2 % ARRAY_LEN(kinds) : i / 2 / ARRAY_LEN(kinds);
+
+        request.method = kinds[kind].method;
+        request.body = kinds[kind].body;
+        request.body_len = request.body ? strlen(request.body) : 0;
+        snprintf(url, sizeof(url), "http://%s/%s", host, kinds[kind].end ? "echo" : "head");
+        expected[0] = '\0';
+        if (kinds[kind].end)
+            snprintf(expected, sizeof(expected), "%s /echo HTTP/1.1\r\nHost: %s\r\n%s",
+                     request.method, host, *kinds[kind].end ? kinds[kind].end : "\r\n");
+        expect_echo(f, &request, expected);
+    }
+    assert_int_equal(f->server->accepted, 1);
+}
+
 static void test_large_body_is_sent_at_once(void **state)
 {
     enum { LARGE = 300 * 1024 };
@@ -580,6 +640,129 @@ static void test_fresh_call_has_a_connection_of_its_own(void **state)
     drop(&reply);
 }
 
+/* Somebody else can watch every descriptor that is free. */
+static void expect_no_watches(struct fixture *f)
+{
+    int pairs[PAIRS][2];
+    struct watch *watches[PAIRS][2];
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]), 0);
+        for (size_t side = 0; side < 2; side++)
+            watches[i][side] = loop_watch(f->loop, pairs[i][side], LOOP_READ, NULL, NULL);
+    }
+    for (size_t i = 0; i < PAIRS; i++) {
+        for (size_t side = 0; side < 2; side++) {
+            loop_unwatch(watches[i][side]);
+            close(pairs[i][side]);
+        }
+    }
+}
+
+/* A listener that lets nobody in: those who connect get no answer.  The first two fill it. */
+static void fill_listener(uint16_t *port, int fds[3])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+    fds[0] = server_listen(port);
+    assert_int_equal(listen(fds[0], 0), 0);
+    address.sin_port = htons(*port);
+    for (int i = 1; i < 3; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        assert_true(connect(fds[i], (struct sockaddr *)&address, sizeof(address)) == 0 ||
+                    errno == EINPROGRESS);
+    }
+}
+
+static void test_no_watch_is_left_on_what_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct reply never = {0};
+    char url[URL_BYTES];
+    uint16_t port;
+    int fds[3];
+
+    fill_listener(&port, fds);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", port);
+    for (int i = 0; i < 3; i++) {
+        meet(f, 10); /* several connections that wait to be used again */
+        expect_no_watches(f);
+        expect_path(f, "/answer?HTTP/1.1+200+x|Connection:+close|Content-Length:+0||", NULL,
+                    HTTP_ANSWERED);
+        expect_path(f, "/bye", NULL, HTTP_ANSWERED);
+        expect_path(f, "/close", NULL, HTTP_BROKEN);
+        expect_no_watches(f);
+        expect_path(f, "http://no-such.test/", NULL, HTTP_UNREACHABLE);
+        expect_no_watches(f);
+        expect_time_out(f, "/hang");
+        expect_time_out(f, url);
+        expect_no_watches(f);
+        http_call_cancel(start_path(f, url, NULL, &never));
+        f->open--;
+        expect_no_watches(f);
+    }
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    http_pool_free(f->pool);
+    expect_no_watches(f);
+    f->pool = http_pool_create(f->loop);
+}
+
+struct turn {
+    struct deferred end;
+    int begun;
+    int most;
+    int count;
+};
+
+static void on_end_of_turn(void *ctx)
+{
+    struct turn *turn = ctx;
+
+    turn->count++;
+    turn->most = turn->begun > turn->most ? turn->begun : turn->most;
+    turn->begun = 0;
+}
+
+struct crowd {
+    struct reply reply; /* the first: on_done's */
+    struct turn *turn;
+};
+
+static void on_one_of_a_crowd(void *ctx, const struct http_pool_answer *answer)
+{
+    struct crowd *crowd = ctx;
+
+    crowd->turn->begun++;
+    loop_at_end_of_turn(crowd->reply.f->loop, &crowd->turn->end);
+    on_done(ctx, answer);
+}
+
+/* A crowd of new connections does not begin in one turn of the loop.  These here end as soon as
+ * they begin. */
+static void test_crowd_is_spread_over_turns(void **state)
+{
+    struct fixture *f = *state;
+    struct turn turn = {.end = {.fn = on_end_of_turn, .ctx = &turn}};
+    struct crowd *crowd = mem_alloc(PARALLEL * sizeof(*crowd));
+    struct http_pool_request request = {
+        .method = "GET", .url = "http:///", .timeout_ms = CALL_MS, .max_answer_bytes = 1};
+
+    f->open = PARALLEL;
+    for (int i = 0; i < PARALLEL; i++) {
+        crowd[i].reply.f = f;
+        crowd[i].turn = &turn;
+        http_pool_start(f->pool, &request, on_one_of_a_crowd, &crowd[i]);
+    }
+    run(f);
+    loop_undefer(f->loop, &turn.end);
+    for (int i = 0; i < PARALLEL; i++)
+        assert_int_equal(crowd[i].reply.count, 1);
+    assert_true(turn.most <= MOST_BEGUN);
+    assert_true(turn.count >= PARALLEL / MOST_BEGUN);
+    free(crowd);
+}
+
 /* ---- no answer ---- */
 
 static void test_refused_connection_is_unreachable(void **state)
@@ -761,6 +944,7 @@ static void expect_no_roots(struct fixture *f, const char *url)
 static void test_roots_are_the_callers(void **state)
 {
     struct fixture *f = *state;
+    struct reply reply = {0};
     struct error err = {0};
     struct buf answer;
     long http_status = 0;
@@ -769,8 +953,14 @@ static void test_roots_are_the_callers(void **state)
         .url = url, .timeout_ms = CALL_MS, .ca_file = "/nowhere/roots.pem"};
 
     snprintf(url, sizeof(url), "https://127.0.0.1:%u/", f->server->port);
+    http_pool_trust(f->pool, "/nowhere/others.pem");
+    expect_path(f, url, NULL, HTTP_UNREACHABLE);
+    start_path(f, "/echo", NULL, &reply);
     http_pool_trust(f->pool, "");
     http_pool_trust(f->pool, "/nowhere/roots.pem");
+    run(f);
+    assert_int_equal(reply.outcome, HTTP_ANSWERED);
+    drop(&reply);
     expect_no_roots(f, url);
     buf_init(&answer, 4096);
     assert_int_equal(http_client_request(&request, &answer, &http_status, &err), UNAVAILABLE);
@@ -803,6 +993,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_request_is_sent_as_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_body_and_headers_of_the_caller_count, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_password_of_a_url_is_for_that_request, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_of_a_request_is_left_for_the_next, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_large_body_is_sent_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_headers_are_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_status_is_an_answer, set_up, tear_down),
@@ -820,6 +1014,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_request_is_not_tried_on_one_connection_after_the_other,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_watch_is_left_on_what_is_closed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_crowd_is_spread_over_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_connection_is_unreachable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_sent_is_unreachable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_time_out_counts_for_all_of_the_call, set_up,
