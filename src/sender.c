@@ -33,11 +33,13 @@ enum {
     NEW_MS = 3000 /* for a gateway to open a connection */
 };
 
+#define NO_PLACE SIZE_MAX
+
 struct item {
     struct item *next;
     struct item **link;
     struct queue *queue;
-    struct timer *timer; /* its deadline */
+    size_t place; /* among the deadlines; NO_PLACE: it ends by itself */
     int64_t deadline_ms;
     int64_t new_until_ms; /* 0: it is known */
     sender_done *done;
@@ -61,12 +63,22 @@ struct queue {
     struct item *first; /* the one that is tried */
     struct item **last; /* where the next one is linked */
     struct http_call *call;
-    struct timer *timer; /* of the pause */
-    int64_t pause_ms;    /* the last one; 0: the last try went well */
-    char *host;          /* NULL: this is no URL */
-    const char *path;    /* in url */
-    char *region;        /* NULL: aws_region */
+    struct timer *timer;             /* of the pause */
+    int64_t pause_ms;                /* the last one; 0: the last try went well */
+    const char *host;                /* behind the URL; NULL: this is no URL */
+    const char *path;                /* in url */
+    char region[SIGV4_REGION_BYTES]; /* "": aws_region */
     char url[];
+};
+
+/* Those of all messages: a heap, the next one first.  There is one timer, because one for each
+ * message costs as much as all that is done about its deadline. */
+struct deadlines {
+    struct item **items;
+    size_t count;
+    size_t room;
+    struct timer *timer; /* NULL: not needed yet */
+    int64_t rings_ms;    /* in vain perhaps; INT64_MAX: not at all */
 };
 
 struct sender {
@@ -81,8 +93,10 @@ struct sender {
     struct queue **ready_last;
     size_t open_count;
     struct deferred pump;
+    struct deadlines deadlines;
     int64_t skew_s; /* the servers' clock is ahead of ours by this */
     struct sender_notes notes;
+    struct sender_base base; /* of the last message */
     struct buf url;
 };
 
@@ -133,18 +147,20 @@ static void grow(struct sender *sender)
 /* The URL is in sender->url. */
 static struct queue *create_queue(struct sender *sender, struct sender_url url, uint64_t hash)
 {
-    struct queue *queue = mem_alloc(sizeof(*queue) + sender->url.len + 1);
-    char region[SIGV4_REGION_BYTES];
+    size_t len = sender->url.len;
+    size_t host_len = url.path - url.host;
+    struct queue *queue = mem_alloc(sizeof(*queue) + len + 1 + host_len + 1);
+    char *host = queue->url + len + 1;
 
     queue->sender = sender;
     queue->hash = hash;
     queue->last = &queue->first;
-    memcpy(queue->url, buf_str(&sender->url), sender->url.len + 1);
+    memcpy(queue->url, buf_str(&sender->url), len + 1);
     if (url.path) {
-        queue->host = mem_strndup(queue->url + url.host, url.path - url.host);
+        memcpy(host, queue->url + url.host, host_len);
+        queue->host = host;
         queue->path = queue->url + url.path;
-        if (sender_url_region(queue->host, region))
-            queue->region = mem_strdup(region);
+        memcpy(queue->region, sender->base.region, sizeof(queue->region));
     }
     if (sender->queue_count++ >= sender->slot_count)
         grow(sender);
@@ -154,11 +170,14 @@ static struct queue *create_queue(struct sender *sender, struct sender_url url, 
 
 static struct queue *find_queue(struct sender *sender, const struct sender_message *message)
 {
-    struct sender_url url =
-        sender_url_write(&sender->url, message->endpoint, message->connection_id);
-    const char *text = buf_str(&sender->url);
-    uint64_t hash = hash_url(text);
+    struct sender_url url;
+    const char *text;
+    uint64_t hash;
 
+    sender_base_set(&sender->base, message->endpoint);
+    url = sender_url_write(&sender->url, &sender->base, message->connection_id);
+    text = buf_str(&sender->url);
+    hash = hash_url(text);
     for (struct queue *queue = *slot_of(sender, hash); queue; queue = queue->next) {
         if (queue->hash == hash && strcmp(queue->url, text) == 0)
             return queue;
@@ -216,8 +235,6 @@ static void free_queue(struct queue *queue)
     *link = queue->next;
     sender->queue_count--;
     set_state(queue, QUEUE_NEW, 0);
-    free(queue->host);
-    free(queue->region);
     free(queue);
 }
 
@@ -228,6 +245,93 @@ static void go_on(struct queue *queue, enum queue_state state, int64_t pause_ms)
         set_state(queue, state, pause_ms);
     else
         free_queue(queue);
+}
+
+/* ---- deadlines ---- */
+
+static void put(struct deadlines *deadlines, size_t place, struct item *item)
+{
+    deadlines->items[place] = item;
+    item->place = place;
+}
+
+/* Towards the front, from a place that is free. */
+static void move_up(struct deadlines *deadlines, size_t place, struct item *item)
+{
+    while (place > 0) {
+        size_t parent = (place - 1) / 2;
+
+        if (deadlines->items[parent]->deadline_ms <= item->deadline_ms)
+            break;
+        put(deadlines, place, deadlines->items[parent]);
+        place = parent;
+    }
+    put(deadlines, place, item);
+}
+
+/* Of the two behind it, the one that comes first; none: count and more. */
+static size_t next_place(const struct deadlines *deadlines, size_t place)
+{
+    size_t next = 2 * place + 1;
+
+    if (next + 1 < deadlines->count &&
+        deadlines->items[next + 1]->deadline_ms < deadlines->items[next]->deadline_ms)
+        next++;
+    return next;
+}
+
+static void remove_deadline(struct deadlines *deadlines, struct item *item)
+{
+    size_t place = item->place;
+    struct item *last;
+
+    if (place == NO_PLACE)
+        return;
+    item->place = NO_PLACE;
+    last = deadlines->items[--deadlines->count];
+    if (last == item)
+        return;
+    /* The last one comes in its place, or behind those that come first from there on. */
+    for (size_t next = next_place(deadlines, place);
+         next < deadlines->count && deadlines->items[next]->deadline_ms < last->deadline_ms;
+         next = next_place(deadlines, place)) {
+        put(deadlines, place, deadlines->items[next]);
+        place = next;
+    }
+    move_up(deadlines, place, last);
+}
+
+static void on_deadlines(void *ctx);
+
+/* Rings in time for the first one. */
+static void set_deadline_timer(struct sender *sender)
+{
+    struct deadlines *deadlines = &sender->deadlines;
+    int64_t left_ms;
+
+    if (deadlines->count == 0 || deadlines->items[0]->deadline_ms >= deadlines->rings_ms)
+        return;
+    deadlines->rings_ms = deadlines->items[0]->deadline_ms;
+    left_ms = deadlines->rings_ms - clock_mono_ms();
+    if (left_ms < 0)
+        left_ms = 0;
+    if (deadlines->timer)
+        loop_timer_set(deadlines->timer, left_ms, 0);
+    else
+        deadlines->timer = loop_timer(sender->env.loop, left_ms, 0, on_deadlines, sender);
+}
+
+static void add_deadline(struct sender *sender, struct item *item)
+{
+    struct deadlines *deadlines = &sender->deadlines;
+
+    if (deadlines->count == deadlines->room) {
+        deadlines->room = deadlines->room ? 2 * deadlines->room : FIRST_SLOTS;
+        deadlines->items =
+            mem_realloc(deadlines->items, deadlines->room * sizeof(*deadlines->items));
+    }
+    move_up(deadlines, deadlines->count++, item);
+    set_deadline_timer(sender);
 }
 
 /* ---- messages ---- */
@@ -251,7 +355,7 @@ static void answer_item(struct sender *sender, struct item *item, enum sender_re
     metrics->sender_sent += result == SENDER_SENT;
     metrics->sender_gone += result == SENDER_GONE;
     metrics->sender_failed += result == SENDER_REFUSED || result == SENDER_FAILED;
-    loop_timer_stop(item->timer);
+    remove_deadline(&sender->deadlines, item);
     free(item);
     done(ctx, result);
 }
@@ -282,17 +386,11 @@ static void finish_all(struct queue *queue, enum sender_result result)
 }
 
 /* One that is under way ends by itself: its request's time-out is no later. */
-static void on_deadline(void *ctx)
+static void end_late(struct sender *sender, struct item *item)
 {
-    struct item *item = ctx;
     struct queue *queue = item->queue;
-    struct sender *sender = queue->sender;
-    int64_t left_ms = item->deadline_ms - clock_mono_ms();
 
-    if (left_ms > 0) { /* the loop's clock is that of the turn */
-        loop_timer_set(item->timer, left_ms, 0);
-        return;
-    }
+    remove_deadline(&sender->deadlines, item);
     if (queue->state == QUEUE_OPEN && queue->first == item)
         return;
     sender_note(&sender->notes, TROUBLE_LATE, queue->url, NULL);
@@ -302,29 +400,40 @@ static void on_deadline(void *ctx)
     answer_item(sender, item, SENDER_FAILED);
 }
 
+/* The loop's clock is that of the turn: it may be early. */
+static void on_deadlines(void *ctx)
+{
+    struct sender *sender = ctx;
+    struct deadlines *deadlines = &sender->deadlines;
+
+    while (deadlines->count && deadlines->items[0]->deadline_ms <= clock_mono_ms())
+        end_late(sender, deadlines->items[0]);
+    deadlines->rings_ms = INT64_MAX;
+    set_deadline_timer(sender);
+}
+
 void sender_send(struct sender *sender, const struct sender_message *message, sender_done *done,
                  void *ctx)
 {
     size_t len = message->action == SENDER_POST ? message->payload_len : 0;
-    struct item *item = mem_alloc(sizeof(*item) + len + 1);
+    struct item *item = mem_alloc_raw(sizeof(*item) + len);
     struct queue *queue = find_queue(sender, message);
-    int64_t left_ms = message->deadline_ms - clock_mono_ms();
 
     assert(!sender->is_ending);
     if (!queue->host) /* one with '@' may have a password */
         sender_note(&sender->notes, TROUBLE_ENDPOINT,
                     strchr(message->endpoint, '@') ? "" : message->endpoint, NULL);
-    item->queue = queue;
-    item->action = message->action;
-    item->deadline_ms = message->deadline_ms;
-    item->new_until_ms = message->is_new ? clock_mono_ms() + NEW_MS : 0;
-    item->done = done;
-    item->ctx = ctx;
-    item->payload_len = len;
+    *item = (struct item){.link = queue->last,
+                          .queue = queue,
+                          .deadline_ms = message->deadline_ms,
+                          .new_until_ms = message->is_new ? clock_mono_ms() + NEW_MS : 0,
+                          .done = done,
+                          .ctx = ctx,
+                          .action = message->action,
+                          .payload_len = len};
     if (len)
         memcpy(item->payload, message->payload, len);
-    item->timer = loop_timer(sender->env.loop, left_ms > 0 ? left_ms : 0, 0, on_deadline, item);
-    item->link = queue->last;
+    add_deadline(sender, item);
     *queue->last = item;
     queue->last = &item->next;
     if (queue->state == QUEUE_NEW)
@@ -422,7 +531,7 @@ static bool sign(struct queue *queue, const struct http_pool_request *request,
                                     .body_len = request->body_len};
 
     return sigv4_signer_sign(sender->signer, &to_sign,
-                             queue->region ? queue->region : sender->env.config->aws_region,
+                             *queue->region ? queue->region : sender->env.config->aws_region,
                              clock_unix_ms() / SECOND_MS + sender->skew_s, out) == OK;
 }
 
@@ -527,6 +636,8 @@ struct sender *sender_create(const struct sender_env *env)
     sender->slots = mem_alloc(FIRST_SLOTS * sizeof(*sender->slots));
     sender->ready_last = &sender->ready;
     sender->pump = (struct deferred){.fn = pump, .ctx = sender};
+    sender->deadlines.rings_ms = INT64_MAX;
+    sender_base_init(&sender->base);
     buf_init(&sender->url, URL_BYTES);
     read_credentials(sender);
     return sender;
@@ -548,6 +659,9 @@ void sender_free(struct sender *sender)
         }
     }
     loop_undefer(sender->env.loop, &sender->pump);
+    loop_timer_stop(sender->deadlines.timer);
+    free(sender->deadlines.items);
+    sender_base_done(&sender->base);
     buf_done(&sender->url);
     sigv4_signer_free(sender->signer);
     free(sender->slots);

@@ -20,11 +20,21 @@ struct sender_url {
     size_t path; /* the host ends here */
 };
 
+/* What all URLs of an endpoint begin with.  It is kept from one message to the next, because most
+ * of them go to the same. */
+struct sender_base {
+    char *endpoint;  /* NULL: none yet */
+    struct buf text; /* "https://host/stage/@connections/"; "": the endpoint is none */
+    struct sender_url url;
+    char region[SIGV4_REGION_BYTES]; /* in the host's name; "": none */
+};
+void sender_base_init(struct sender_base *base);
+void sender_base_done(struct sender_base *base);
+void sender_base_set(struct sender_base *base, const char *endpoint);
+
 /* "https://host/stage/@connections/id" into out, which is emptied first. */
-struct sender_url sender_url_write(struct buf *out, const char *endpoint,
+struct sender_url sender_url_write(struct buf *out, const struct sender_base *base,
                                    const char *connection_id);
-/* The region in a host name of AWS; false when it names none. */
-bool sender_url_region(const char *host, char out[SIGV4_REGION_BYTES]) MUST_USE;
 
 /* ---- sender_answer.c ---- */
 

@@ -823,6 +823,41 @@ static void test_deadline_counts_while_waiting(void **state)
     assert_int_equal(f->gateway.seen_count, 3);
 }
 
+/* Each at its own time, in whatever order they were sent, and whoever was answered before. */
+static void test_deadlines_come_in_their_order(void **state)
+{
+    enum { WAITING = 60, STEP_MS = 5 };
+    struct fixture *f = *state;
+    struct outcome first, late[WAITING], gone[WAITING];
+    struct sender_message message = message_to(f, NULL, "hello");
+    int64_t began_ms = clock_mono_ms();
+
+    f->config.sender_parallel = 2;
+    set_rule(f, "hang", "hang");
+    set_rule(f, "gone", "410");
+    post(f, "hang", "first", &first);
+    f->open--; /* it is not waited for */
+    for (int i = 0; i < WAITING; i++) {
+        message.connection_id = "hang";
+        message.deadline_ms = began_ms + SHORT_MS + i * 37 % WAITING * STEP_MS;
+        send_message(f, &message, &late[i]);
+        message.connection_id = "gone";
+        message.deadline_ms = began_ms + SHORT_MS + i * 53 % WAITING * STEP_MS;
+        send_message(f, &message, &gone[i]);
+    }
+    run(f);
+    for (int i = 0; i < WAITING; i++) {
+        int place = i * 37 % WAITING;
+
+        assert_int_equal(gone[i].result, SENDER_GONE);
+        assert_int_equal(late[i].result, SENDER_FAILED);
+        assert_int_equal(late[i].at, WAITING + place);
+        assert_true(late[i].at_ms >= began_ms + SHORT_MS + (int64_t)place * STEP_MS);
+    }
+    assert_int_equal(first.count, 0);
+    f->open++;
+}
+
 /* The pause that the first one began stays one for those behind it. */
 static void test_pause_outlives_the_message(void **state)
 {
@@ -971,6 +1006,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_clock_is_believed_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deadline_ends_the_tries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deadline_counts_while_waiting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_deadlines_come_in_their_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pause_outlives_the_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_cannot_be_reached_holds_nobody_up, set_up,
                                         tear_down),
