@@ -45,11 +45,12 @@ begin
     return switchboard.reply(event.body);
 end;
 $$;
-create function bench."subscribe"(event switchboard.event) returns switchboard.delivery
+-- Confirmed through the log, behind the subscription: from then on the node knows it.
+create function bench."subscribe"(event switchboard.event) returns setof switchboard.delivery
 language plpgsql as $$
 begin
     perform switchboard.subscribe(event.connection_id, 'bench');
-    return switchboard.reply('{"subscribed": true}');
+    perform switchboard.send_to_connection(event.connection_id, '{"subscribed": true}');
 end;
 $$;
 """

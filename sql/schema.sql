@@ -151,6 +151,48 @@ SET default_tablespace = '';
 SET default_table_access_method = heap;
 
 --
+-- Name: websocket_log_state; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_log_state (
+    id boolean DEFAULT true NOT NULL,
+    last_seq bigint DEFAULT 0 NOT NULL,
+    last_at timestamp with time zone DEFAULT now() NOT NULL,
+    outbox_floor bigint DEFAULT 0 NOT NULL,
+    mark_id bigint DEFAULT 0 NOT NULL,
+    mark_xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    CONSTRAINT websocket_log_state_one_row_check CHECK (id)
+)
+WITH (fillfactor='10');
+
+--
+-- Name: TABLE websocket_log_state; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_log_state IS 'One row: a lower bound of where the log ends (exact while the log is empty), and the outbox id up to which everything is settled.  Written once in a thousand messages, so that old snapshots do not pile up versions of it.';
+
+--
+-- Name: websocket_messages; Type: TABLE; Schema: switchboard; Owner: -
+--
+
+CREATE TABLE switchboard.websocket_messages (
+    seq bigint NOT NULL,
+    kind text NOT NULL,
+    target text,
+    payload text NOT NULL,
+    except_connection text,
+    sender text,
+    created_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (created_at);
+
+--
+-- Name: TABLE websocket_messages; Type: COMMENT; Schema: switchboard; Owner: -
+--
+
+COMMENT ON TABLE switchboard.websocket_messages IS 'The log: published messages in the order in which every node sees them.  seq has no gaps; created_at is when the row was sequenced and never goes back.  A partition per UTC day, so retention is a drop.';
+
+--
 -- Name: websocket_connections; Type: TABLE; Schema: switchboard; Owner: -
 --
 
@@ -342,46 +384,21 @@ COMMENT ON COLUMN switchboard.websocket_idempotency.request IS 'SHA-256 of the r
 COMMENT ON COLUMN switchboard.websocket_idempotency.answer IS 'What was answered.  Null only inside the transaction that sends.';
 
 --
--- Name: websocket_log_state; Type: TABLE; Schema: switchboard; Owner: -
+-- Name: websocket_log_hint; Type: SEQUENCE; Schema: switchboard; Owner: -
 --
 
-CREATE TABLE switchboard.websocket_log_state (
-    id boolean DEFAULT true NOT NULL,
-    last_seq bigint DEFAULT 0 NOT NULL,
-    last_at timestamp with time zone DEFAULT now() NOT NULL,
-    outbox_floor bigint DEFAULT 0 NOT NULL,
-    mark_id bigint DEFAULT 0 NOT NULL,
-    mark_xid xid8 DEFAULT '0'::xid8 NOT NULL,
-    CONSTRAINT websocket_log_state_one_row_check CHECK (id)
-)
-WITH (fillfactor='10');
+CREATE SEQUENCE switchboard.websocket_log_hint
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
 --
--- Name: TABLE websocket_log_state; Type: COMMENT; Schema: switchboard; Owner: -
+-- Name: SEQUENCE websocket_log_hint; Type: COMMENT; Schema: switchboard; Owner: -
 --
 
-COMMENT ON TABLE switchboard.websocket_log_state IS 'One row: a lower bound of where the log ends (exact while the log is empty), and the outbox id up to which everything is settled.  Written once in a thousand messages, so that old snapshots do not pile up versions of it.';
-
---
--- Name: websocket_messages; Type: TABLE; Schema: switchboard; Owner: -
---
-
-CREATE TABLE switchboard.websocket_messages (
-    seq bigint NOT NULL,
-    kind text NOT NULL,
-    target text,
-    payload text NOT NULL,
-    except_connection text,
-    sender text,
-    created_at timestamp with time zone NOT NULL
-)
-PARTITION BY RANGE (created_at);
-
---
--- Name: TABLE websocket_messages; Type: COMMENT; Schema: switchboard; Owner: -
---
-
-COMMENT ON TABLE switchboard.websocket_messages IS 'The log: published messages in the order in which every node sees them.  seq has no gaps; created_at is when the row was sequenced and never goes back.  A partition per UTC day, so retention is a drop.';
+COMMENT ON SEQUENCE switchboard.websocket_log_hint IS 'At least the last seq of the log: the sequencer raises it before it commits.  A follower that has a row with that seq has all there is, without looking.';
 
 --
 -- Name: websocket_outbox; Type: TABLE; Schema: switchboard; Owner: -

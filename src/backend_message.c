@@ -61,22 +61,22 @@ struct message_call {
     char *body;
     char *token;
     char connected_at[24];
-    char refusal_code[6]; /* "": it runs; else only $error does, */
-    char *refusal_text;   /* with this */
-    unsigned steps;       /* of then_run() */
-    bool is_alone;        /* has been in company that failed */
-    bool is_forbidden;    /* answered in a batch: no route matches, */
-    bool has_step;        /* or there is a step to run */
-    int lane;             /* once it is sent; -1: any */
-    int64_t sent_ms;
+    char refusal_code[6];      /* "": it runs; else only $error does, */
+    char *refusal_text;        /* with this */
+    unsigned steps;            /* of then_run() */
+    bool is_alone;             /* has been in company that failed */
+    bool is_forbidden;         /* answered in a batch: no route matches, */
+    bool has_step;             /* or there is a step to run */
+    int lane;                  /* once it is sent; -1: any */
+    int64_t sent_ms;           /* loop_waited_ms() */
     struct message_call *next; /* of its connection, while it waits */
 };
 
 struct message_batch {
     struct message_queue *queue;
     size_t count;
-    int64_t sent_ms;
-    size_t settled; /* the calls before it are answered */
+    int64_t sent_ms; /* loop_waited_ms() */
+    size_t settled;  /* the calls before it are answered */
     struct message_call *calls[];
 };
 
@@ -286,7 +286,7 @@ static void on_message_handled(void *ctx, const struct error *err, const struct 
         return;
     }
     note_time(call->backend->messages, call->route_key,
-              loop_now_ms(call->backend->env.loop) - call->sent_ms);
+              loop_waited_ms(call->backend->env.loop) - call->sent_ms);
     is_forbidden = rows_count(rows) > 0 && result_is(rows, 0, "forbidden");
     if (!is_forbidden)
         apply_rows(call->backend, call->connection, rows);
@@ -335,7 +335,7 @@ static void send_call(struct message_call *call)
         handle_error(call, call->refusal_code, call->refusal_text);
         return;
     }
-    call->sent_ms = loop_now_ms(call->backend->env.loop);
+    call->sent_ms = loop_waited_ms(call->backend->env.loop);
     fill_message_params(call, params);
     store_call(call->backend->env.store, &query, on_message_handled, call);
 }
@@ -390,7 +390,7 @@ static void apply_batch_row(struct message_batch *batch, const struct rows *rows
 static void on_batch_done(struct message_batch *batch, const struct rows *rows)
 {
     struct message_queue *queue = batch->queue;
-    int64_t took_ms = loop_now_ms(queue->backend->env.loop) - batch->sent_ms;
+    int64_t took_ms = loop_waited_ms(queue->backend->env.loop) - batch->sent_ms;
     struct relay relay;
 
     for (size_t i = 0; i < batch->count; i++)
@@ -483,7 +483,7 @@ static void send_batch(struct message_queue *queue, struct message_call **calls,
 
     batch->queue = queue;
     batch->count = count;
-    batch->sent_ms = loop_now_ms(env->loop);
+    batch->sent_ms = loop_waited_ms(env->loop);
     memcpy(batch->calls, calls, count * sizeof(*calls));
     for (size_t i = 0; i < BATCH_ARRAYS; i++) {
         buf_init(&arrays[i], SIZE_MAX); /* each message is bounded, and so is their number */

@@ -26,6 +26,8 @@ struct loop {
     struct deferred **last; /* where the next one is linked */
     struct signal_handler signals[SIGNALS];
     int64_t turn_began_us;
+    int64_t turn_ended_us;
+    int64_t waited_us;
     int64_t unix_ms;    /* read when loop_now_ms() was */
     int64_t unix_at_ms; /* this */
     uint64_t slow_turns;
@@ -89,6 +91,7 @@ static void on_prepare(uv_prepare_t *handle)
                  loop->slowest ? loop->slowest : "library", (long long)(loop->slowest_us / 1000));
     }
     loop->turn_began_us = 0;
+    loop->turn_ended_us = clock_mono_us();
 }
 
 static void begin_turn(struct loop *loop)
@@ -96,6 +99,9 @@ static void begin_turn(struct loop *loop)
     if (loop->turn_began_us)
         return;
     loop->turn_began_us = clock_mono_us();
+    if (loop->turn_ended_us)
+        loop->waited_us += loop->turn_began_us - loop->turn_ended_us;
+    loop->turn_ended_us = 0;
     loop->slowest = NULL;
     loop->slowest_us = 0;
 }
@@ -181,6 +187,11 @@ int64_t loop_unix_ms(struct loop *loop)
 int64_t loop_now_ms(const struct loop *loop)
 {
     return (int64_t)uv_now(&loop->uv);
+}
+
+int64_t loop_waited_ms(const struct loop *loop)
+{
+    return loop->waited_us / 1000;
 }
 
 uint64_t loop_slow_turns(const struct loop *loop)

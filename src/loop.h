@@ -26,6 +26,9 @@ void loop_stop(struct loop *loop);
 void loop_settle(struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop); /* monotonic, as of this turn */
 int64_t loop_unix_ms(struct loop *loop);      /* the same since 1970 */
+/* How long the loop has waited for something to do, since it was made.  What took so much longer
+ * than this has grown was kept waiting by ourselves. */
+int64_t loop_waited_ms(const struct loop *loop);
 uint64_t loop_slow_turns(const struct loop *loop);
 void *loop_native(struct loop *loop); /* the uv_loop_t, for libraries that are guests on it */
 
