@@ -25,7 +25,8 @@ begin
           from pg_proc as p
          where p.pronamespace = 'switchboard'::regnamespace
            and p.prosrc like '%pg_catalog.clock_timestamp() at time zone%'
-            or p.oid = 'switchboard.sequence_messages'::regproc
+            or p.oid in ('switchboard.sequence_messages'::regproc,
+                         'switchboard.follow_messages'::regproc)
     loop
         execute replace(definition, 'pg_catalog.clock_timestamp()', 'fake.clock()');
         replaced := replaced + 1;
