@@ -11,6 +11,7 @@
 #include "loop.h"
 
 enum {
+    AGENT_BYTES = 160,
     MAX_HEADERS = HTTP_MAX_HEADERS + 64,
     MAX_URL_BYTES = 16 * 1024,
     /* What is put into an event or a URL is at most a few times what the client may send. */
@@ -22,6 +23,7 @@ struct integrations {
     struct integrations_env env;
     bool is_closed;
     struct call *first;
+    char agent[AGENT_BYTES]; /* User-Agent */
 };
 
 /* A copy of an event's values. */
@@ -117,7 +119,10 @@ struct outgoing {
 
 static void outgoing_init(struct outgoing *out, const char *url)
 {
-    memset(out, 0, sizeof(*out));
+    /* Not the arrays: those are 8 KB. */
+    out->header_count = 0;
+    out->owned_count = 0;
+    out->is_full = false;
     buf_init(&out->url, MAX_URL_BYTES);
     buf_init(&out->query, MAX_URL_BYTES);
     buf_adds(&out->url, url);
@@ -536,12 +541,9 @@ static void on_authorizer_answer(void *ctx, const struct http_pool_answer *answe
 static void add_gateway_headers(struct outgoing *out, const struct integrations *integrations,
                                 const struct integration_event *event, char trace[TRACE_ID_BYTES])
 {
-    char agent[160];
-
-    snprintf(agent, sizeof(agent), "AmazonAPIGateway_%.128s", integrations->env.api_id);
     if (!event->context->trace_id)
         trace_id_mint(trace, event->now_ms);
-    set_header(out, "User-Agent", own(out, agent));
+    set_header(out, "User-Agent", integrations->agent);
     set_header(out, "x-amzn-apigateway-api-id", integrations->env.api_id);
     set_header(out, "X-Amzn-Trace-Id", event->context->trace_id ? event->context->trace_id : trace);
 }
@@ -624,7 +626,9 @@ static void add_invoke_headers(struct outgoing *out, const struct integrations *
     struct buf arn;
 
     buf_init(&arn, 1024);
-    buf_addf(&arn, "%s/%s", integrations->env.source_arn, event->route_key);
+    buf_adds(&arn, integrations->env.source_arn);
+    buf_addc(&arn, '/');
+    buf_adds(&arn, event->route_key);
     set_header(out, "Content-Type", "application/json");
     set_header(out, "Accept", "application/json");
     set_header(out, "x-amzn-lambda-integration-tag", event->request_id);
@@ -755,6 +759,8 @@ struct integrations *integrations_create(const struct integrations_env *env)
     struct integrations *integrations = mem_alloc(sizeof(*integrations));
 
     integrations->env = *env;
+    snprintf(integrations->agent, sizeof(integrations->agent), "AmazonAPIGateway_%.128s",
+             env->api_id);
     return integrations;
 }
 
