@@ -17,7 +17,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build" / "bench"
+BUILD = ROOT / "build" / os.environ.get("BENCH_BUILD", "bench")
 os.environ["SWITCHBOARD_BINARY"] = str(BUILD / "switchboard")
 sys.path.insert(0, str(ROOT / "tests" / "service"))
 sys.path.insert(0, str(ROOT / "bench"))

@@ -23,6 +23,7 @@ void load_fail(const char *fmt, ...)
 
     va_start(args, fmt);
     load_vfail("", fmt, args);
+    /* cppcheck-suppress va_end_missing; it does not return */
 }
 
 void load_usage(const char *fmt, ...)

@@ -106,8 +106,9 @@ size_t http_take_answer(const struct peer *peer, const char *data, size_t len)
         return size ? (size_t)(body - data) + size : 0;
     }
     value = find_header(data, body, "Content-Length");
-    if (!value)
-        peer_fail(peer, "an answer without a length: %.*s", shown(len), data);
-    size = (size_t)(body - data) + read_length(value, 10);
-    return size <= len ? size : 0;
+    if (value) {
+        size = (size_t)(body - data) + read_length(value, 10);
+        return size <= len ? size : 0;
+    }
+    peer_fail(peer, "an answer without a length: %.*s", shown(len), data);
 }

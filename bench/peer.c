@@ -140,6 +140,7 @@ void peer_fail(const struct peer *peer, const char *fmt, ...)
     snprintf(prefix, sizeof prefix, "%s %zu: ", peer->name, peer->number);
     va_start(args, fmt);
     load_vfail(prefix, fmt, args);
+    /* cppcheck-suppress va_end_missing; it does not return */
 }
 
 void peer_fail_unexpected(const struct peer *peer, const char *text, size_t len,

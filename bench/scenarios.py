@@ -83,8 +83,11 @@ def database_and_server(bench, **settings):
 
 # ---- connecting ----
 
+STORM = 5000  # clients
+
+
 def storm(port, path, **options):
-    return lab.load("storm", port=port, path=path, connections=5000, outstanding=256, **options)
+    return lab.load("storm", port=port, path=path, connections=STORM, outstanding=256, **options)
 
 
 @contextlib.contextmanager

@@ -20,19 +20,19 @@ check() {
 
 check_format() {
     clang-format-14 --dry-run -Werror src/*.[ch] tests/unit/*.[ch] tests/fuzz/*.c \
-        packaging/lambda/*.c
+        bench/*.[ch] packaging/lambda/*.c
 }
 
 check_tidy() {
     mkdir -p build/lint
-    printf '%s\0' src/*.c tests/unit/*.c |
+    printf '%s\0' src/*.c tests/unit/*.c bench/*.c |
         xargs -0 -n 1 -P 2 scripts/tidy.sh
 }
 
 check_cppcheck() {
     cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability \
         --inline-suppr --error-exitcode=1 -j 2 -D_GNU_SOURCE -I src \
-        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches src
+        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches src bench
 }
 
 check_shell() {
