@@ -5,21 +5,31 @@
 -- The setting switchboard.wake, local to the transaction, says who wakes the nodes:
 --   ''          nobody yet                     'queued'     the trigger at commit
 --   'event'     a gateway runs this: nobody    'published'  the same, and the gateway has to be told
+--   'woken'     the trigger has done it
+--
+-- publish() and wake_nodes() run in every transaction that publishes, so they are as short as they can
+-- be, and without a SET clause: that alone would be a fifth of it.  For this every function and
+-- operator in them is qualified, whatever the caller's search_path.
 
 create or replace function switchboard.wake_nodes()
 returns trigger
 language plpgsql
-set search_path = ''
 as $$
+declare
+    ignored text;
 begin
-    -- NOTIFY takes a lock of the whole cluster until the commit is on disk.  So only one of those that
-    -- commit at the same time does it; a node that wakes looks again a little later, which
-    -- covers the rest.  Never waits: who does not get the lock goes on.
-    if pg_catalog.pg_try_advisory_xact_lock(
-           1398223682,
-           ((extract(epoch from pg_catalog.clock_timestamp()) * 100)::bigint % 2147483647)::integer)
-    then
-        perform pg_catalog.pg_notify('switchboard', '');
+    if pg_catalog.current_setting('switchboard.wake', true) operator(pg_catalog.=) 'queued' then
+        ignored := pg_catalog.set_config('switchboard.wake', 'woken', true);
+        -- NOTIFY takes a lock of the whole cluster until the commit is on disk.  So only one of those
+        -- that commit at the same time (10 ms) does it; a node that wakes looks again a little
+        -- later, which covers the rest.  Never waits: who does not get the lock goes on.
+        if pg_catalog.pg_try_advisory_xact_lock(
+               1398223682,
+               ((pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) operator(pg_catalog.*) 100)::bigint
+                operator(pg_catalog.%) 2147483647)::integer)
+        then
+            perform pg_catalog.pg_notify('switchboard', '');
+        end if;
     end if;
     return null;
 end;
@@ -28,9 +38,17 @@ comment on function switchboard.wake_nodes() is
     'Runs just before the commit of a transaction that published: wakes the nodes unless another commit is doing so.';
 
 -- Deferred, so that the lock and the notification belong to the moment of the commit and not to a
--- long transaction that published early; queued once in a transaction.
+-- long transaction that published early.  Without a WHEN: for that an expression would be compiled in
+-- every transaction.
 do $$
 begin
+    if exists (select
+                 from pg_catalog.pg_trigger as t
+                where t.tgrelid = 'switchboard.websocket_outbox'::pg_catalog.regclass
+                  and t.tgname = 'websocket_outbox_wake'
+                  and t.tgqual is not null) then
+        drop trigger websocket_outbox_wake on switchboard.websocket_outbox; -- of an earlier version
+    end if;
     if not exists (select
                      from pg_catalog.pg_trigger as t
                     where t.tgrelid = 'switchboard.websocket_outbox'::pg_catalog.regclass
@@ -39,7 +57,6 @@ begin
             after insert on switchboard.websocket_outbox
             deferrable initially deferred
             for each row
-            when (coalesce(pg_catalog.current_setting('switchboard.wake', true), '') = '')
             execute function switchboard.wake_nodes();
     end if;
 end;
@@ -49,11 +66,13 @@ create or replace function switchboard.note_published()
 returns text
 language plpgsql
 as $$
+declare
+    state constant text := pg_catalog.current_setting('switchboard.wake', true);
 begin
-    return case pg_catalog.current_setting('switchboard.wake', true)
+    return case state
                when 'event' then pg_catalog.set_config('switchboard.wake', 'published', true)
-               when 'published' then 'published'
-               when 'queued' then 'queued'
+               when 'published' then state
+               when 'queued' then state
                else pg_catalog.set_config('switchboard.wake', 'queued', true)
            end;
 end;
@@ -111,10 +130,23 @@ comment on function switchboard.outbox_add(text, text, text, text) is
 create or replace function switchboard.publish(topic text, payload jsonb)
 returns bigint
 language plpgsql security definer
-set search_path = ''
 as $$
+declare
+    state constant text := pg_catalog.current_setting('switchboard.wake', true);
+    ignored text;
+    new_id bigint;
 begin
-    return switchboard.outbox_add('topic', publish.topic, publish.payload::text);
+    insert into switchboard.websocket_outbox (kind, target, payload)
+    values ('topic', publish.topic, publish.payload::text)
+    returning id into new_id;
+    -- note_published(), without the call
+    if state operator(pg_catalog.=) 'event' then
+        ignored := pg_catalog.set_config('switchboard.wake', 'published', true);
+    elsif state is null
+          or state operator(pg_catalog.<>) 'queued' and state operator(pg_catalog.<>) 'published' then
+        ignored := pg_catalog.set_config('switchboard.wake', 'queued', true);
+    end if;
+    return new_id;
 end;
 $$;
 comment on function switchboard.publish(text, jsonb) is

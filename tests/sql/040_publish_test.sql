@@ -2,7 +2,7 @@
 -- Publishing, waking, sequencing, following.  What needs two sessions is in the service tests.
 begin;
 \ir lib/helpers.sql
-select plan(43);
+select plan(46);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_outbox;
 select from pg_temp.node('test-node');
@@ -117,6 +117,29 @@ select is(current_setting('switchboard.wake'), 'published', 'publishing is noted
 select is(switchboard.end_event(''), true, 'and reported');
 select is(switchboard.begin_event(), '', 'the state is as before');
 select is(switchboard.end_event(''), false, 'an event that does not publish');
+
+-- publish() has no search_path of its own: nobody can put anything in front of what it means.
+create schema evil;
+create table evil.seen (what text);
+create function evil.equal(text, text) returns boolean language plpgsql as
+    $$ begin insert into evil.seen values ('an operator'); return true; end $$;
+create operator evil.= (leftarg = text, rightarg = text, function = evil.equal);
+create operator evil.<> (leftarg = text, rightarg = text, function = evil.equal);
+create function evil.current_setting(text, boolean) returns text language plpgsql as
+    $$ begin insert into evil.seen values ('a function'); return 'event'; end $$;
+create function evil.times(double precision, integer) returns double precision language plpgsql as
+    $$ begin insert into evil.seen values ('an operator'); return 1; end $$;
+create operator evil.* (leftarg = double precision, rightarg = integer, function = evil.times);
+select set_config('switchboard.wake', '', true), set_config('search_path', 'evil, pg_catalog, public', true);
+select switchboard.publish('t', '1');
+set constraints all immediate;
+set constraints all deferred;
+reset search_path;
+select is_empty('select * from evil.seen', 'publish() and the trigger mean what they say, whatever the search_path');
+select is(current_setting('switchboard.wake'), 'woken', 'the trigger has woken the nodes');
+select switchboard.publish('t', '1');
+select is(current_setting('switchboard.wake'), 'queued', 'and does so for what is published after that');
+select set_config('switchboard.wake', '', true);
 
 -- ---- relaying ----
 select count(*) from pg_temp.published();
