@@ -182,6 +182,42 @@ $$;
 comment on function switchboard.handshake_events(text, text[], text[], bigint[], text[], text[], jsonb[], jsonb[], jsonb[]) is
     'Internal: handshakes as an array of switchboard.event, in the same order.';
 
+create or replace function switchboard.insert_handshakes(
+    node_id text, endpoint text, ttl_ms bigint, stage text, connection_ids text[],
+    connected_at_ms bigint[], source_ips text[], user_agents text[])
+returns void
+language plpgsql
+as $$
+begin
+    -- Not "on conflict": that is a quarter of the insert, and ids are new but for one in a lifetime.
+    insert into switchboard.websocket_connections as c (
+        connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip, user_agent,
+        connected_at, expires_at)
+    select h.connection_id, 'local', insert_handshakes.endpoint, insert_handshakes.node_id,
+           insert_handshakes.stage, h.source_ip, h.user_agent,
+           timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
+           pg_catalog.now() + insert_handshakes.ttl_ms * interval '1 millisecond'
+      from unnest(insert_handshakes.connection_ids, insert_handshakes.connected_at_ms,
+                  insert_handshakes.source_ips, insert_handshakes.user_agents)
+           as h (connection_id, connected_at_ms, source_ip, user_agent);
+exception
+    when unique_violation then
+        insert into switchboard.websocket_connections as c (
+            connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip,
+            user_agent, connected_at, expires_at)
+        select h.connection_id, 'local', insert_handshakes.endpoint, insert_handshakes.node_id,
+               insert_handshakes.stage, h.source_ip, h.user_agent,
+               timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
+               pg_catalog.now() + insert_handshakes.ttl_ms * interval '1 millisecond'
+          from unnest(insert_handshakes.connection_ids, insert_handshakes.connected_at_ms,
+                      insert_handshakes.source_ips, insert_handshakes.user_agents)
+               as h (connection_id, connected_at_ms, source_ip, user_agent)
+            on conflict on constraint websocket_connections_pkey do nothing;
+end;
+$$;
+comment on function switchboard.insert_handshakes(text, text, bigint, text, text[], bigint[], text[], text[]) is
+    'Internal: the rows of handshakes without a route and without claims; those that are there already are left alone.';
+
 create or replace function switchboard.register_connections(
     routes text[], node_id text, endpoint text, ttl_ms bigint, stage text, connection_ids text[],
     request_ids text[], connected_at_ms bigint[], source_ips text[], user_agents text[],
@@ -206,17 +242,9 @@ begin
     if schema_name is null and pg_catalog.array_position(claims, null) = 1
        and pg_catalog.array_remove(claims, null) = '{}'
        and pg_catalog.array_to_string(queries, '') !~ 'resume' then
-        insert into switchboard.websocket_connections as c (
-            connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip,
-            user_agent, connected_at, expires_at)
-        select h.connection_id, 'local', register_connections.endpoint, register_connections.node_id,
-               register_connections.stage, h.source_ip, h.user_agent,
-               timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
-               pg_catalog.now() + register_connections.ttl_ms * interval '1 millisecond'
-          from unnest(register_connections.connection_ids, register_connections.connected_at_ms,
-                      register_connections.source_ips, register_connections.user_agents)
-               as h (connection_id, connected_at_ms, source_ip, user_agent)
-            on conflict on constraint websocket_connections_pkey do nothing;
+        perform switchboard.insert_handshakes(
+                    node_id, endpoint, ttl_ms, stage, connection_ids, connected_at_ms, source_ips,
+                    user_agents);
         return;
     end if;
     before := switchboard.begin_event();
