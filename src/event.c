@@ -18,9 +18,9 @@
 enum {
     ID_BYTES = 13,
     ID_MAGIC = 0x81, /* ids begin with 'g', as those of API Gateway do */
-    ID_CHECK = 1,    /* offsets: the check of what follows, 2 bytes */
-    ID_COUNTER = 3,
-    ID_TAIL = 7, /* random; shared by a connection and its messages */
+    ID_COUNTER = 1,  /* offsets: in front, so that rows made together stand together in an index; */
+    ID_CHECK = 5,    /* the check of the rest, 2 bytes; */
+    ID_TAIL = 7,     /* random; shared by a connection and its messages */
     ID_TAIL_BYTES = 6,
     REQUEST_BYTES = 11
 };
@@ -88,12 +88,11 @@ static bool decode_id(const char *id, unsigned char out[ID_BYTES])
 
 /* CRC-16 (polynomial 0x1021, from 0xFFFF): finds every change of up to 16 neighbouring bits, so
  * every single character. */
-static uint16_t crc16(const unsigned char *bytes, size_t len)
+static uint16_t crc16(uint16_t crc, const unsigned char *bytes, size_t len)
 {
     static const uint16_t table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
                                        0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,
                                        0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
-    uint16_t crc = 0xFFFF;
 
     for (size_t i = 0; i < len; i++) {
         crc = (uint16_t)(crc << 4 ^ table[crc >> 12 ^ bytes[i] >> 4]);
@@ -102,10 +101,12 @@ static uint16_t crc16(const unsigned char *bytes, size_t len)
     return crc;
 }
 
-/* Of the bytes from the counter to the end. */
+/* Of the counter and the tail. */
 static uint16_t id_check(const unsigned char id[ID_BYTES])
 {
-    return crc16(id + ID_COUNTER, ID_BYTES - ID_COUNTER);
+    uint16_t crc = crc16(0xFFFF, id + ID_COUNTER, ID_CHECK - ID_COUNTER);
+
+    return crc16(crc, id + ID_TAIL, ID_TAIL_BYTES);
 }
 
 static void put_u32(unsigned char *out, uint32_t value)

@@ -16,7 +16,7 @@ enum {
     FOREIGN_ID_BYTES = 129    /* an id that another gateway has made: up to 128 of whatever */
 };
 
-/* 13 bytes: a magic byte, a 16-bit check of the rest, a 32-bit counter that started at random, and
+/* 13 bytes: a magic byte, a 32-bit counter that started at random, a 16-bit check of the rest, and
  * 48 random bits.  A message id has the last 6 bytes of its connection's id. */
 void id_mint_connection(char out[CONNECTION_ID_BYTES]);
 void id_mint_message(const char *connection_id, char out[CONNECTION_ID_BYTES]);
