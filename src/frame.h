@@ -7,7 +7,12 @@
 
 #include "base.h"
 
-enum { FRAME_HEAD_BYTES = 10, FRAME_FIN = 0x80, FRAME_TEXT = 0x01 };
+enum {
+    FRAME_HEAD_BYTES = 10,
+    FRAME_CONTROL_BYTES = 125, /* the most that a control frame may carry (section 5.5) */
+    FRAME_FIN = 0x80,
+    FRAME_TEXT = 0x01
+};
 
 /* Writes the head of a frame with len bytes of payload and returns its size; first: its first byte,
  * FIN and opcode. */
