@@ -32,7 +32,6 @@ LIBRARIES = {
     r"(cjson/)?cJSON\.h": "json",
     r"(postgresql/)?libpq-fe\.h": "pg",
     r"microhttpd\.h": "http",
-    r"libwebsockets\.h": "websocket",
     r"openssl/.*": "crypto",
     r"ut(hash|list|array)\.h": "connections",
     r"curl/.*": "http_client",
