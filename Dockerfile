@@ -3,7 +3,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         cmake ninja-build gcc libc6-dev pkg-config \
-        libwebsockets-dev libuv1-dev libmicrohttpd-dev libpq-dev libcurl4-openssl-dev \
+        libuv1-dev libmicrohttpd-dev libpq-dev libcurl4-openssl-dev \
         libcjson-dev libssl-dev zlib1g-dev uthash-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -17,7 +17,7 @@ RUN cmake --preset release && cmake --build --preset release
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        libwebsockets17 libwebsockets-evlib-uv libuv1 libmicrohttpd12 libpq5 libcurl4 \
+        libuv1 libmicrohttpd12 libpq5 libcurl4 \
         libcjson1 libssl3 zlib1g ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --user-group --no-create-home --shell /usr/sbin/nologin switchboard

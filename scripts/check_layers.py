@@ -17,7 +17,8 @@ LAYERS = {
     0: "base buf log embedded",
     1: "base64url crypto event http_head route json json_path config messages metrics loop expiry "
        "pgarray profile rate_limit authorizer lambda_response request_context request_line mapping "
-       "selection expression template cloudwatch incoming extensions frame inflater idempotency",
+       "selection expression template cloudwatch incoming extensions frame frame_reader inflater "
+       "idempotency",
     2: "pg store migrate auth jwks jwks_source http_client api sigv4 access_log secrets "
        "database_auth",
     3: "connections delivery follower replay sender",
@@ -31,7 +32,6 @@ LIBRARIES = {
     r"(cjson/)?cJSON\.h": "json",
     r"(postgresql/)?libpq-fe\.h": "pg",
     r"microhttpd\.h": "http",
-    r"libwebsockets\.h": "websocket",
     r"openssl/.*": "crypto",
     r"ut(hash|list|array)\.h": "connections",
     r"curl/.*": "http_client",

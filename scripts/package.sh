@@ -202,8 +202,7 @@ make_zip() {
 
 # ---- the Debian package ----
 
-# From the symbols that are used, as any package's.  The library with which libwebsockets runs on
-# libuv is loaded by name, so nothing shows it.
+# From the symbols that are used, as any package's.
 write_control() {
     local tree=$1 debian=$work/shlibdeps/debian depends
     rm -rf "${debian%/*}"
@@ -211,7 +210,7 @@ write_control() {
     printf 'Source: switchboard\n\nPackage: switchboard\nArchitecture: any\n' >"$debian/control"
     depends=$(cd "${debian%/*}" && dpkg-shlibdeps -O -e"$tree/usr/bin/switchboard")
     sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$(dpkg --print-architecture)/" \
-        -e "s/@DEPENDS@/${depends#shlibs:Depends=}, libwebsockets-evlib-uv/" \
+        -e "s/@DEPENDS@/${depends#shlibs:Depends=}/" \
         -e "s/@SIZE@/$(du -sk "$tree" | cut -f 1)/" \
         "$root/packaging/debian/control" >"$tree/DEBIAN/control"
 }

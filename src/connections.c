@@ -380,10 +380,33 @@ static bool is_closing(const struct connection *connection)
     return connection->has_close || connection->state >= CONNECTION_CLOSING;
 }
 
-/* A peer that does not read what it asked for must not cost the others their memory. */
+size_t connection_unsent(const struct connection *connection)
+{
+    return connection->out.len - connection->out_sent;
+}
+
+/* When that saves growing: moving what is left costs no more than sending it has. */
+bool connection_make_room(struct connection *connection, size_t len)
+{
+    struct buf *out = &connection->out;
+    bool is_past_limit = out->len + len > out->limit;
+
+    if (is_past_limit && connection_unsent(connection) + len > out->limit)
+        return false;
+    if (is_past_limit || (out->len + len >= out->cap && connection->out_sent > out->len / 2)) {
+        buf_drop_front(out, connection->out_sent);
+        connection->out_sent = 0;
+    }
+    return true;
+}
+
+/* A peer that does not read what it asked for must not cost the others their memory.  The frame
+ * that was begun is ended all the same: a close frame comes behind it. */
 static enum status close_slow(struct connection *connection)
 {
-    buf_clear(&connection->out);
+    buf_drop_front(&connection->out, connection->out_sent);
+    connection->out_sent = 0;
+    connection->out.len = connection->out_owed;
     connection_close(connection, 1008, "Too slow: the output queue is full");
     return LIMIT;
 }
@@ -404,9 +427,14 @@ static struct buf *queue_of(struct connection *connection)
 static enum status add_frame(struct connection *connection, struct buf *queue, struct slice header,
                              struct slice rest)
 {
+    size_t len = header.len + rest.len;
+    bool has_room;
+
     if (is_closing(connection))
         return GONE;
-    if (queue->len + header.len + rest.len > queue->limit)
+    has_room = queue == &connection->out ? connection_make_room(connection, len)
+                                         : queue->len + len <= queue->limit;
+    if (!has_room)
         return close_slow(connection);
     buf_add(queue, header.data, header.len);
     buf_add(queue, rest.data, rest.len);
@@ -451,13 +479,11 @@ void connection_release(struct connection *connection)
 
 void connection_ping(struct connection *connection)
 {
-    /* FIN, opcode 9, two bytes: libwebsockets keeps an empty pong to itself. */
-    static const char frame[4] = {(char)0x89, 2, 's', 'b'};
-    struct buf *out = &connection->out;
+    static const char frame[4] = {(char)0x89, 2, 's', 'b'}; /* FIN, opcode 9, two bytes */
 
-    if (is_closing(connection) || out->len + sizeof(frame) > out->limit)
+    if (is_closing(connection) || !connection_make_room(connection, sizeof(frame)))
         return;
-    buf_add(out, frame, sizeof(frame));
+    buf_add(&connection->out, frame, sizeof(frame));
     announce_output(connection);
 }
 

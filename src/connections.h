@@ -63,7 +63,9 @@ struct connection {
     char *user_agent; /* NULL when none */
     char *domain_name;
     char *authorizer; /* JSON object text, when integrations outside SQL see it; or NULL */
-    struct buf out;   /* framed bytes not yet given to the socket; limit: max_queue_bytes */
+    struct buf out;   /* framed bytes for the socket; limit: max_queue_bytes */
+    size_t out_sent;  /* of them: the socket has taken these, */
+    size_t out_owed;  /* and the frame that it is in the middle of ends behind these */
     int close_code;   /* what our close frame carries, and what $disconnect reports */
     char close_reason[CLOSE_REASON_BYTES];
     struct buf *after_greeting;          /* sent to it while $connect runs; or NULL */
@@ -147,6 +149,12 @@ void frame_write_text(struct buf *out, const char *text, size_t len);
 /* The same with seq: an object gets it as its first member, anything else becomes
  * {"seq":N,"data":...}.  text is JSON as PostgreSQL writes jsonb. */
 void frame_write_seq(struct buf *out, int64_t seq, const char *text, size_t len);
+
+/* What is queued and not yet given to the socket. */
+size_t connection_unsent(const struct connection *connection);
+/* Makes `out` take len bytes more, if need be without what the socket has already; false: the queue
+ * is full. */
+bool connection_make_room(struct connection *connection, size_t len) MUST_USE;
 
 /* Queues a ping; nothing when it is closing or its queue is full. */
 void connection_ping(struct connection *connection);

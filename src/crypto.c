@@ -35,7 +35,8 @@ static const EVP_MD *find_md(enum crypto_hash hash)
 {
     return hash == CRYPTO_SHA512   ? EVP_sha512()
            : hash == CRYPTO_SHA384 ? EVP_sha384()
-                                   : EVP_sha256();
+           : hash == CRYPTO_SHA256 ? EVP_sha256()
+                                   : EVP_sha1();
 }
 
 size_t crypto_hmac_bytes(enum crypto_hash hash, const void *key, size_t key_len, const void *data,

@@ -6,7 +6,8 @@
 
 #include "base.h"
 
-enum crypto_hash { CRYPTO_SHA256, CRYPTO_SHA384, CRYPTO_SHA512 };
+/* SHA-1: where a protocol still has it, and nothing depends on it (opening WebSockets). */
+enum crypto_hash { CRYPTO_SHA1, CRYPTO_SHA256, CRYPTO_SHA384, CRYPTO_SHA512 };
 
 enum { CRYPTO_HASH_BYTES_MOST = 64 };
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "frame.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "buf.h"
+#include "json.h"
 
 enum { CONTROL_BIT = 0x08, LENGTH_16 = 126, LENGTH_64 = 127 };
 
@@ -52,34 +56,91 @@ size_t frame_size(const char *data)
     return head_len + payload_len;
 }
 
-/* In front of the payload; returns where the head begins. */
-static char *put_head(char *payload, unsigned first, size_t len)
+bool frame_is_longer(const char *data, size_t len, size_t most)
+{
+    size_t payload_len;
+
+    for (size_t at = 0; at < len; at += payload_len) {
+        at += read_head(data + at, &payload_len);
+        if (payload_len > most)
+            return true;
+    }
+    return false;
+}
+
+static void add_fragment(struct buf *out, unsigned first, const char *payload, size_t len)
 {
     unsigned char head[FRAME_HEAD_BYTES];
-    size_t head_len = frame_write_head(head, first, len);
 
-    memcpy(payload - head_len, head, head_len);
-    return payload - head_len;
+    buf_add(out, head, frame_write_head(head, first, len));
+    buf_add(out, payload, len);
 }
 
-/* The head of a part is never longer than that of the whole: there is room for it. */
-void frame_cut(char *data, size_t most, struct frame_cut *cut)
+static void cut_one(const char *payload, size_t len, unsigned first, size_t most, struct buf *out)
 {
-    unsigned first = (unsigned char)data[0];
+    unsigned opcode = first & ~(unsigned)FRAME_FIN;
+
+    while (len > most && !(first & CONTROL_BIT)) {
+        add_fragment(out, opcode, payload, most);
+        opcode = 0; /* a continuation */
+        payload += most;
+        len -= most;
+    }
+    add_fragment(out, (first & FRAME_FIN) | opcode, payload, len);
+}
+
+void frame_cut(const char *data, size_t len, size_t most, struct buf *out)
+{
     size_t payload_len;
-    char *payload = data + read_head(data, &payload_len);
 
-    *cut = (struct frame_cut){.first = data, .first_len = (size_t)(payload - data) + payload_len};
-    if (payload_len <= most || (first & CONTROL_BIT))
-        return;
-    cut->first = put_head(payload, first & ~(unsigned)FRAME_FIN, most);
-    cut->first_len = (size_t)(payload - cut->first) + most;
-    cut->rest = payload + most;
-    cut->rest_len = payload_len - most;
-    cut->rest_head = first & FRAME_FIN;
+    for (size_t at = 0; at < len; at += payload_len) {
+        unsigned first = (unsigned char)data[at];
+
+        at += read_head(data + at, &payload_len);
+        cut_one(data + at, payload_len, first, most, out);
+    }
 }
 
-char *frame_continue(const struct frame_cut *cut)
+/* ---- close frames ---- */
+
+void frame_write_close(struct buf *out, int code, const char *reason)
 {
-    return put_head(cut->rest, cut->rest_head, cut->rest_len);
+    const char bytes[2] = {(char)(code >> 8), (char)code};
+    size_t len = strlen(reason);
+
+    if (len > FRAME_CONTROL_BYTES - sizeof(bytes))
+        len = FRAME_CONTROL_BYTES - sizeof(bytes);
+    buf_addc(out, (char)(FRAME_FIN | FRAME_CLOSE_OPCODE));
+    if (code == FRAME_CODE_NONE) {
+        buf_addc(out, 0);
+        return;
+    }
+    buf_addc(out, (char)(sizeof(bytes) + len));
+    buf_add(out, bytes, sizeof(bytes));
+    buf_add(out, reason, len);
+}
+
+/* Those that are defined, and those that libraries and applications may choose (section 7.4.2). */
+static bool may_be_sent(int code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
+}
+
+void frame_read_close(const char *payload, size_t len, struct frame_close *close)
+{
+    const unsigned char *bytes = (const unsigned char *)payload;
+
+    *close = (struct frame_close){.code = FRAME_CODE_NONE};
+    if (len == 0) {
+        snprintf(close->reason, sizeof(close->reason), "Client-side close frame status not set");
+        return;
+    }
+    close->code = len >= 2 && len <= FRAME_CONTROL_BYTES ? bytes[0] << 8 | bytes[1] : 0;
+    if (!may_be_sent(close->code))
+        close->code = FRAME_CODE_PROTOCOL_ERROR;
+    else if (!utf8_is_valid(payload + 2, len - 2))
+        close->code = FRAME_CODE_BAD_TEXT;
+    else
+        memcpy(close->reason, payload + 2, len - 2);
 }

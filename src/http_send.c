@@ -193,7 +193,7 @@ static int foresee(const struct http_request *request, const char *id, size_t si
         return 400;
     connection = connection_find(request->env->connections, id);
     if (connection && connection->state == CONNECTION_OPEN &&
-        connection->out.len + size + FRAME_HEAD_BYTES > connection->out.limit)
+        connection_unsent(connection) + size + FRAME_HEAD_BYTES > connection->out.limit)
         return 429;
     return 200;
 }

@@ -257,8 +257,8 @@ static void adopt(struct handshake *handshake)
     handshake_free(handshake);
 }
 
-/* At the end of the turn, because the gateway may have answered inside somebody's callback: of
- * libwebsockets, or our own.  Or the next request has come with the one that was rejected. */
+/* At the end of the turn, because the gateway may have answered inside our own call.  Or the next
+ * request has come with the one that was rejected. */
 static void on_deferred(void *ctx)
 {
     struct handshake *handshake = ctx;

@@ -199,11 +199,6 @@ uint64_t loop_slow_turns(const struct loop *loop)
     return loop->slow_turns;
 }
 
-void *loop_native(struct loop *loop)
-{
-    return &loop->uv;
-}
-
 /* ---- descriptors ---- */
 
 static void on_poll(uv_poll_t *handle, int status, int events)

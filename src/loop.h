@@ -30,7 +30,6 @@ int64_t loop_unix_ms(struct loop *loop);      /* the same since 1970 */
  * than this has grown was kept waiting by ourselves. */
 int64_t loop_waited_ms(const struct loop *loop);
 uint64_t loop_slow_turns(const struct loop *loop);
-void *loop_native(struct loop *loop); /* the uv_loop_t, for libraries that are guests on it */
 
 /* Watches a descriptor.  The callback's events are LOOP_READ, LOOP_WRITE or both; an error or
  * hang-up is reported as whatever is watched, the next read or write tells.  The descriptor stays

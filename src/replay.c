@@ -202,7 +202,7 @@ static bool is_closing(const struct connection *connection)
 
 static bool is_output_low(const struct connection *connection)
 {
-    return connection->out.len <= connection->out.limit / 4;
+    return connection_unsent(connection) <= connection->out.limit / 4;
 }
 
 static void send_row(struct replay *replay, const struct rows *rows, size_t row)

@@ -275,17 +275,14 @@ static void on_uptime(void *ctx)
     app->metrics.slow_turns = loop_slow_turns(app->loop);
 }
 
-/* Every connection is a descriptor; the soft limit is usually far below what is allowed.  Not above
- * a million: libwebsockets keeps a table of that size, and takes a limit of more than ten million
- * for "unlimited" and falls back to 2,560. */
+/* Every connection is a descriptor; the soft limit is usually far below what is allowed. */
 static void raise_descriptor_limit(const struct config *config)
 {
-    const rlim_t most = 1 << 20;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
-    limit.rlim_cur = limit.rlim_max < most ? limit.rlim_max : most;
+    limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < config->max_connections)
         log_info("serve.descriptor_limit", "limit=%llu max_connections=%lld",
@@ -658,10 +655,8 @@ static void close_connections_left(struct app *app)
     }
 }
 
-/* First everything that opens descriptors: libwebsockets closes one of its own twice when it ends,
- * and must not hit a new one.  Closing the store answers every call that is open, to whoever made
- * it, so its callers go after it.  The backend answers held handshakes, so the listener goes after
- * that. */
+/* Closing the store answers every call that is open, to whoever made it, so its callers go after
+ * it.  The backend answers held handshakes, so the listener goes after that. */
 static void stop(struct app *app)
 {
     loop_timer_stop(app->stop_timer);

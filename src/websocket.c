@@ -1,35 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * websocket.c - libwebsockets 4.1 as a guest on the loop.
+ * websocket.c - RFC 6455 on adopted sockets.
  *
- * What had to be found out about it, because it decides how this file looks:
+ * All sockets are in an epoll instance of their own, which the loop watches as one descriptor: a
+ * turn asks it once for everything that is ready.  Input is read into one buffer for all of them
+ * and handed over from there; a socket keeps bytes of its own only when a message is cut, or when
+ * it may not be read on (is_paused) in the middle of them.
  *
- * - Its buffer is shared: no call may make it parse something while it is inside a callback. Output
- *   is therefore written at the end of the turn, never where it arises.
- * - What lws_write could not send is copied and sent later, and a pong may go in between two such
- *   writes: so each of our writes ends where a frame ends.
- * - A close frame of the peer that arrives while something is still buffered ends the connection
- *   without telling us the code: so we stop reading while something is buffered.
- * - It does not tell about pings, but calls WRITEABLE once after each pong it has sent.
- * - Its permessage-deflate mixes up whose window is whose, and messages get stuck in it: so it is
- *   given an extension that does nothing, and compressed messages are inflated here.
- * - Its own closing handshake has fixed times and no timer when the loop is quiet: so we write our
- *   close frames ourselves and keep the time.
+ * Nothing is written, and nothing freed, where it arises: end_turn does both, for what was marked.
  */
 #include "websocket.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include <libwebsockets.h>
-
+#include "base64url.h"
 #include "config.h"
 #include "connections.h"
+#include "crypto.h"
 #include "expiry.h"
 #include "frame.h"
+#include "frame_reader.h"
 #include "gateway.h"
 #include "inflater.h"
 #include "json.h"
@@ -38,38 +35,46 @@
 #include "metrics.h"
 
 enum {
-    RX_BYTES = 512,           /* memory of an idle connection is mostly this */
-    WRITE_BYTES = 64 * 1024,  /* one write, unless a frame is larger */
-    SEND_BYTES = 1024 * 1024, /* what libwebsockets passes to send(2) at most */
-    KEPT_BYTES = 4096,        /* a drained output buffer that is larger is freed */
-    CONTROL_BYTES = 125,      /* RFC 6455, section 5.5 */
-    HEAD_BYTES = 512,         /* of the request that we write for libwebsockets */
-    LIBRARY_HEADERS_POOL = 4, /* handshakes are synchronous: one would do */
-    RSV1 = 0x40,              /* in what lws_get_reserved_bits() returns */
-    CLOSE_PROTOCOL_ERROR = 1002,
-    CLOSE_NOT_TEXT = 1003,
-    CLOSE_NO_CODE = 1005,
-    CLOSE_BAD_TEXT = 1007,
-    CLOSE_TOO_BIG = 1009
+    INPUT_BYTES = 64 * 1024, /* one read, of whichever socket */
+    READS_MOST = 4,          /* of one socket before the others get their turn */
+    READY_MOST = 1024,       /* sockets per turn; the others are ready in the next one, too */
+    KEPT_BYTES = 4096,       /* a drained output buffer that is larger is freed */
+    HEAD_BYTES = 4096,       /* of a 101 */
+    KEY_BYTES_MOST = 64
 };
 
-/* One socket, in libwebsockets' per-connection memory.  connection is NULL before the 101 and after
- * the end. */
+/* Bytes that were read when the connection was paused. */
+struct unread {
+    size_t at;
+    size_t len;
+    char bytes[];
+};
+
+struct pong {
+    size_t len;
+    char bytes[FRAME_CONTROL_BYTES];
+};
+
+/* One socket.  Made by websocket_adopt, freed at the end of the turn in which it was ended. */
 struct stream {
     struct websocket *websocket;
-    struct lws *wsi;
-    struct connection *connection;
-    struct stream *dirty_prev, *dirty_next;
-    struct expiry closing;     /* from has_close on */
-    struct buf message;        /* a message that is not complete yet */
-    size_t frame_left;         /* bytes of the current frame that have not come */
+    struct connection *connection; /* NULL: it has ended */
+    struct stream *prev, *next;    /* of all, then of those that have ended */
+    struct stream *dirty_next;
+    struct expiry closing; /* from the decision to close on */
+    struct frame_reader reader;
     struct inflater *inflater; /* from the first compressed message on */
-    bool may_inflate;          /* the client may compress */
-    bool is_compressed;        /* the message that is coming in */
+    struct buf inflated;       /* what has come of a compressed message */
+    struct unread *unread;     /* or NULL */
+    struct pong *pong;         /* the newest that is due, or NULL */
+    int fd;
+    uint32_t interest; /* what epoll is to report */
     bool is_dirty;
-    bool is_writeable_due; /* libwebsockets still has output of ours: WRITEABLE will follow */
-    bool is_close_sent;
-    bool is_library_closing; /* after an error of protocol */
+    bool is_blocked;     /* the socket takes no more output for now */
+    bool is_deaf;        /* what comes in is dropped: after an error, or the peer's close frame */
+    bool is_peer_closed; /* its close frame came: the end is when ours is sent */
+    bool is_last_queued; /* our close frame is in connection->out; nothing goes behind it */
+    bool is_shut;        /* nothing more will be sent: the peer was told */
 };
 
 struct websocket {
@@ -77,13 +82,19 @@ struct websocket {
     const struct config *config;
     struct gateway *gateway;
     struct metrics *metrics;
-    struct lws_context *context;
-    struct lws_vhost *vhost;
-    struct deferred flush;
-    struct stream *dirty;
+    int epoll_fd;
+    struct watch *watch;
+    struct deferred deferred; /* end_turn */
+    struct stream *all;
+    struct stream *ended;
+    struct stream *dirty, *dirty_last; /* in the order in which they became so */
     struct expiry_queue closing;
-    const struct websocket_adoption *adoption; /* during websocket_adopt */
-    bool is_adopted;
+    struct frame_limits limits;         /* without compression, */
+    struct frame_limits deflate_limits; /* and with it */
+    struct crypto_hasher *hasher;       /* for Sec-WebSocket-Accept */
+    struct buf head;                    /* of the 101 that is being sent */
+    struct epoll_event ready[READY_MOST];
+    char input[INPUT_BYTES];
 };
 
 static void on_output(struct connection *connection);
@@ -91,7 +102,7 @@ static void on_flow(struct connection *connection, bool may_read);
 
 static const struct socket_ops socket_ops = {.on_output = on_output, .on_flow = on_flow};
 
-/* ---- output ---- */
+/* ---- the end of the turn ---- */
 
 static void mark_dirty(struct stream *stream)
 {
@@ -100,26 +111,13 @@ static void mark_dirty(struct stream *stream)
     if (stream->is_dirty)
         return;
     stream->is_dirty = true;
-    stream->dirty_next = websocket->dirty;
-    if (websocket->dirty)
-        websocket->dirty->dirty_prev = stream;
-    websocket->dirty = stream;
-    loop_at_end_of_turn(websocket->loop, &websocket->flush);
-}
-
-static void unmark_dirty(struct stream *stream)
-{
-    if (!stream->is_dirty)
-        return;
-    if (stream->dirty_prev)
-        stream->dirty_prev->dirty_next = stream->dirty_next;
-    else
-        stream->websocket->dirty = stream->dirty_next;
-    if (stream->dirty_next)
-        stream->dirty_next->dirty_prev = stream->dirty_prev;
-    stream->dirty_prev = NULL;
     stream->dirty_next = NULL;
-    stream->is_dirty = false;
+    if (websocket->dirty)
+        websocket->dirty_last->dirty_next = stream;
+    else
+        websocket->dirty = stream;
+    websocket->dirty_last = stream;
+    loop_at_end_of_turn(websocket->loop, &websocket->deferred);
 }
 
 static void on_output(struct connection *connection)
@@ -127,157 +125,223 @@ static void on_output(struct connection *connection)
     mark_dirty(connection->socket);
 }
 
-/* What we have begun to close is read on: the peer's close frame is what we wait for. */
-static void apply_flow(struct stream *stream)
-{
-    bool may_read = stream->connection->has_close ||
-                    (!stream->connection->is_paused && !stream->is_writeable_due);
-
-    lws_rx_flow_control(stream->wsi, may_read ? 1 : 0);
-}
-
 static void on_flow(struct connection *connection, bool may_read)
 {
     (void)may_read; /* it is in is_paused already */
-    apply_flow(connection->socket);
+    mark_dirty(connection->socket);
 }
 
-/* The whole frames from data that one write should take. */
-static size_t next_write(const char *data, size_t len)
+static void unlink_stream(struct stream *stream)
 {
-    size_t n;
-
-    if (len <= WRITE_BYTES)
-        return len;
-    n = frame_size(data);
-    while (n < len && n + frame_size(data + n) <= WRITE_BYTES)
-        n += frame_size(data + n);
-    return n;
+    if (stream->prev)
+        stream->prev->next = stream->next;
+    else
+        stream->websocket->all = stream->next;
+    if (stream->next)
+        stream->next->prev = stream->prev;
 }
 
-/* One raw write of whole frames.  False: the socket is broken. */
-static bool write_raw(struct stream *stream, char *data, size_t len)
+static void free_stream(struct stream *stream)
 {
-    int n = lws_write(stream->wsi, (unsigned char *)data, len, LWS_WRITE_HTTP);
+    frame_reader_done(&stream->reader);
+    inflater_free(stream->inflater);
+    buf_done(&stream->inflated);
+    free(stream->unread);
+    free(stream->pong);
+    free(stream);
+}
 
-    if (n < (int)len)
-        return false;
-    stream->websocket->metrics->bytes_out += len;
-    if (lws_partial_buffered(stream->wsi)) {
-        stream->is_writeable_due = true;
-        apply_flow(stream);
+/* Closing the descriptor takes it out of the epoll instance; what that has reported already finds
+ * a stream without a connection.  It may be on the stack of our caller, with its buffers. */
+static void end_stream(struct stream *stream)
+{
+    struct websocket *websocket = stream->websocket;
+    struct connection *connection = stream->connection;
+
+    assert(connection);
+    expiry_remove(&stream->closing);
+    close(stream->fd);
+    unlink_stream(stream);
+    stream->next = websocket->ended;
+    websocket->ended = stream;
+    loop_at_end_of_turn(websocket->loop, &websocket->deferred);
+    stream->connection = NULL;
+    buf_done(&connection->out);
+    connection->out_sent = 0;
+    connection->out_owed = 0;
+    connection->socket = NULL;
+    connection->socket_ops = NULL;
+    connection->is_output_pending = false;
+    gateway_closed(websocket->gateway, connection);
+}
+
+/* ---- output ---- */
+
+/* Between two frames, in front of what waits: but behind the rest of the frame that was begun. */
+static void insert_pong(struct stream *stream)
+{
+    struct connection *connection = stream->connection;
+    struct buf *out = &connection->out;
+    struct pong *pong = stream->pong;
+    unsigned char head[FRAME_HEAD_BYTES];
+    size_t head_len = frame_write_head(head, FRAME_FIN | FRAME_PONG_OPCODE, pong->len);
+    size_t size = head_len + pong->len;
+    size_t behind;
+    char *to;
+
+    if (connection_make_room(connection, size)) { /* else it reads nothing: why answer it */
+        behind = out->len - connection->out_sent - connection->out_owed;
+        to = buf_reserve(out, size) - behind;
+        memmove(to + size, to, behind);
+        memcpy(to, head, head_len);
+        memcpy(to + head_len, pong->bytes, pong->len);
+        buf_commit(out, size);
     }
+    free(pong);
+    stream->pong = NULL;
+}
+
+/* Nothing is queued any more once a connection is closing, so its limit has no meaning. */
+static void queue_close(struct stream *stream, int code, const char *reason)
+{
+    stream->connection->out.limit = SIZE_MAX;
+    frame_write_close(&stream->connection->out, code, reason);
+    stream->is_last_queued = true;
+}
+
+/* Messages that are too long for output_frame_bytes; what is in fragments already stays so. */
+static void cut_output(struct stream *stream, size_t most)
+{
+    struct connection *connection = stream->connection;
+    struct buf *out = &connection->out;
+    size_t at = connection->out_sent + connection->out_owed;
+    struct buf cut;
+
+    if (out->len - at <= most || !frame_is_longer(out->data + at, out->len - at, most))
+        return;
+    buf_init(&cut, SIZE_MAX);
+    buf_add(&cut, out->data + connection->out_sent, connection->out_owed);
+    frame_cut(out->data + at, out->len - at, most, &cut);
+    cut.limit = out->limit;
+    buf_done(out);
+    *out = cut;
+    connection->out_sent = 0;
+}
+
+static void prepare_output(struct stream *stream)
+{
+    const struct connection *connection = stream->connection;
+    size_t most = (size_t)stream->websocket->config->output_frame_bytes;
+
+    if (connection->has_close && !stream->is_last_queued)
+        queue_close(stream, connection->close_code, connection->close_reason);
+    if (stream->pong && !stream->is_blocked && !stream->is_last_queued)
+        insert_pong(stream);
+    if (most > 0)
+        cut_output(stream, most);
+}
+
+/* The socket has taken n bytes.  When that is not all, the frame that was begun has to be ended
+ * before another one may begin. */
+static void account(struct stream *stream, size_t n)
+{
+    struct connection *connection = stream->connection;
+    struct buf *out = &connection->out;
+    size_t boundary = connection->out_sent + connection->out_owed;
+
+    stream->websocket->metrics->bytes_out += n;
+    connection->out_sent += n;
+    if (connection->out_sent < out->len) {
+        while (boundary < connection->out_sent)
+            boundary += frame_size(out->data + boundary);
+        connection->out_owed = boundary - connection->out_sent;
+        stream->is_blocked = true;
+        return;
+    }
+    connection->out_sent = 0;
+    connection->out_owed = 0;
+    buf_clear(out);
+    if (out->cap > KEPT_BYTES)
+        buf_done(out);
+}
+
+/* Everything with one call.  False: the socket is broken. */
+static bool send_output(struct stream *stream)
+{
+    const struct connection *connection = stream->connection;
+    const struct buf *out = &connection->out;
+    ssize_t n;
+
+    if (stream->is_blocked || out->len == 0)
+        return true;
+    do
+        n = send(stream->fd, out->data + connection->out_sent, out->len - connection->out_sent,
+                 MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN)
+        return false;
+    account(stream, n > 0 ? (size_t)n : 0);
     return true;
 }
 
-/* One write of a frame, or of a fragment of it; *done moves on. */
-static bool write_fragment(struct stream *stream, struct buf *out, size_t most, size_t *done)
+/* What we have begun to close is read on: the peer's close frame is what we wait for. */
+static bool may_take(const struct stream *stream)
 {
-    struct frame_cut cut;
-    bool is_good;
+    const struct connection *connection = stream->connection;
 
-    frame_cut(out->data + *done, most, &cut);
-    is_good = write_raw(stream, cut.first, cut.first_len);
-    *done = (size_t)((cut.rest ? frame_continue(&cut) : cut.first + cut.first_len) - out->data);
-    return is_good;
+    return connection && (!connection->is_paused || connection->has_close);
 }
 
-/* Writes until libwebsockets has to buffer.  False: the socket is broken. */
-static bool write_out(struct stream *stream)
+static bool may_read(const struct stream *stream)
 {
-    struct buf *out = &stream->connection->out;
-    size_t most = (size_t)stream->websocket->config->output_frame_bytes;
-    size_t done = 0;
-    bool is_good = true;
+    return may_take(stream) && !stream->is_peer_closed && !stream->unread;
+}
 
-    while (is_good && done < out->len && !stream->is_writeable_due) {
-        size_t n;
+static void update_interest(struct stream *stream)
+{
+    uint32_t wanted =
+        (may_read(stream) ? (uint32_t)EPOLLIN : 0) | (stream->is_blocked ? (uint32_t)EPOLLOUT : 0);
+    struct epoll_event event = {.events = wanted, .data = {.ptr = stream}};
 
-        if (most > 0) {
-            is_good = write_fragment(stream, out, most, &done);
-            continue;
-        }
-        n = next_write(out->data + done, out->len - done);
-        is_good = write_raw(stream, out->data + done, n);
-        done += n;
+    if (wanted == stream->interest)
+        return;
+    (void)epoll_ctl(stream->websocket->epoll_fd, EPOLL_CTL_MOD, stream->fd, &event);
+    stream->interest = wanted;
+}
+
+/* When everything is sent, the close frame included.  After an error the peer may still be sending:
+ * closing the socket on that would reset it, and the reset overtakes the close frame.  So it is
+ * told that there is nothing more, and what it sends is dropped until it closes. */
+static void go_on_closing(struct stream *stream)
+{
+    if (stream->is_peer_closed) {
+        end_stream(stream);
+        return;
     }
-    buf_drop_front(out, done);
-    if (out->len == 0 && out->cap > KEPT_BYTES)
-        buf_done(out);
-    return is_good;
+    if (stream->is_deaf && !stream->is_shut)
+        (void)shutdown(stream->fd, SHUT_WR);
+    stream->is_shut = stream->is_deaf;
 }
 
-static bool write_close(struct stream *stream, const char *payload, size_t len)
+/* The clock for the peer runs from the decision to close, since a peer that does not read would
+ * never get as far as the close frame. */
+static void follow_up(struct stream *stream)
 {
-    char frame[2 + CONTROL_BYTES];
-
-    assert(len <= CONTROL_BYTES);
-    frame[0] = (char)0x88; /* FIN, opcode 8 */
-    frame[1] = (char)len;
-    memcpy(frame + 2, payload, len);
-    stream->is_close_sent = true;
-    return write_raw(stream, frame, 2 + len);
-}
-
-static size_t close_payload(char payload[CONTROL_BYTES], int code, const char *reason)
-{
-    size_t len = strlen(reason);
-
-    if (len > CONTROL_BYTES - 2)
-        len = CONTROL_BYTES - 2;
-    payload[0] = (char)(code >> 8);
-    payload[1] = (char)code;
-    memcpy(payload + 2, reason, len);
-    return 2 + len;
-}
-
-static bool write_our_close(struct stream *stream)
-{
-    const struct connection *connection = stream->connection;
-    char payload[CONTROL_BYTES];
-    size_t len = close_payload(payload, connection->close_code, connection->close_reason);
-
-    return write_close(stream, payload, len);
-}
-
-/* What is queued, then the close frame; the clock for the peer runs from the decision to close,
- * since a peer that does not read would never get as far as the frame.  False: broken. */
-static bool flush(struct stream *stream)
-{
-    const struct connection *connection = stream->connection;
-
-    if (stream->is_library_closing || stream->is_close_sent)
-        return true;
-    if (!write_out(stream))
-        return false;
-    if (!connection->has_close)
-        return true;
-    if (!stream->closing.queue) {
+    if (stream->is_last_queued && !stream->closing.queue)
         expiry_add(&stream->websocket->closing, &stream->closing);
-        apply_flow(stream);
-    }
-    return stream->is_writeable_due || write_our_close(stream);
+    if (stream->is_last_queued && stream->connection->out.len == 0)
+        go_on_closing(stream);
+    if (stream->connection)
+        update_interest(stream);
 }
 
-/* libwebsockets finds out at once, and cannot keep the socket to send what it has buffered. */
-static void kill_stream(struct stream *stream)
+static void flush(struct stream *stream)
 {
-    (void)shutdown(lws_get_socket_fd(stream->wsi), SHUT_RDWR);
-    lws_rx_flow_control(stream->wsi, 1);
-}
-
-static void flush_dirty(void *ctx)
-{
-    struct websocket *websocket = ctx;
-
-    while (websocket->dirty) {
-        struct stream *stream = websocket->dirty;
-
-        unmark_dirty(stream);
-        stream->connection->is_output_pending = false;
-        if (!flush(stream))
-            kill_stream(stream);
-    }
+    prepare_output(stream);
+    if (send_output(stream))
+        follow_up(stream);
+    else
+        end_stream(stream);
 }
 
 static void on_close_time_over(void *ctx, struct expiry *expiry)
@@ -286,431 +350,376 @@ static void on_close_time_over(void *ctx, struct expiry *expiry)
 
     (void)ctx;
     log_debug("websocket.close_timeout", "connection=%s", connection_tag(stream->connection));
-    kill_stream(stream);
-}
-
-/* -1 ends the connection. */
-static int on_writeable(struct stream *stream)
-{
-    if (!stream->is_writeable_due) {
-        gateway_seen(stream->websocket->gateway, stream->connection); /* a ping was answered */
-        return 0;
-    }
-    stream->is_writeable_due = lws_partial_buffered(stream->wsi) != 0;
-    if (stream->is_writeable_due)
-        return 0;
-    if (!flush(stream))
-        return -1;
-    apply_flow(stream);
-    return 0;
+    end_stream(stream);
 }
 
 /* ---- input ---- */
 
-static void refuse_size(struct connection *connection, const char *what, int64_t limit)
+/* Closes for an error.  Behind it the peer's bytes have no meaning any more. */
+static void refuse(struct stream *stream, int code, const char *reason)
+{
+    connection_close(stream->connection, code, reason);
+    stream->is_deaf = true;
+    frame_reader_done(&stream->reader);
+    buf_done(&stream->inflated);
+}
+
+static void refuse_size(struct stream *stream, const char *what, size_t limit)
 {
     char reason[CLOSE_REASON_BYTES];
 
-    snprintf(reason, sizeof(reason), "Max %s length of %lld has been exceeded.", what,
-             (long long)limit);
-    connection_close(connection, CLOSE_TOO_BIG, reason);
-}
-
-static void refuse_message(struct stream *stream)
-{
-    refuse_size(stream->connection, "message", stream->websocket->config->max_message_bytes);
+    snprintf(reason, sizeof(reason), "Max %s length of %zu has been exceeded.", what, limit);
+    refuse(stream, FRAME_CODE_TOO_BIG, reason);
 }
 
 static void deliver(struct stream *stream, const char *text, size_t len)
 {
-    if (!utf8_is_valid(text, len)) {
-        connection_close(stream->connection, CLOSE_BAD_TEXT, "Invalid UTF-8");
-        return;
-    }
-    gateway_message(stream->websocket->gateway, stream->connection, text, len);
+    if (!utf8_is_valid(text, len))
+        refuse(stream, FRAME_CODE_BAD_TEXT, "Invalid UTF-8");
+    else
+        gateway_message(stream->websocket->gateway, stream->connection, text, len);
 }
 
-/* False when the frame is refused: the connection is closing then. */
-static bool is_frame_allowed(struct stream *stream, size_t len, size_t left)
+static void inflate_frame(struct stream *stream, const struct frame *frame)
 {
-    const struct config *config = stream->websocket->config;
-    bool is_first = stream->frame_left == 0; /* the first part of the frame */
-
-    stream->frame_left = left;
-    if (lws_frame_is_binary(stream->wsi)) {
-        connection_close(stream->connection, CLOSE_NOT_TEXT, "Binary is not supported");
-        return false;
-    }
-    if (is_first && len + left > (size_t)config->max_frame_bytes) {
-        refuse_size(stream->connection, "frame", config->max_frame_bytes);
-        return false;
-    }
-    if (!stream->is_compressed &&
-        stream->message.len + len + left > (size_t)config->max_message_bytes) {
-        refuse_message(stream);
-        return false;
-    }
-    return true;
-}
-
-/* False when the message is refused: the connection is closing then. */
-static bool inflate_part(struct stream *stream, const char *data, size_t len, bool is_end)
-{
-    enum status st;
+    enum status status;
 
     if (!stream->inflater)
         stream->inflater = inflater_create();
-    st = inflater_add(stream->inflater, data, len, is_end, &stream->message);
-    if (st == LIMIT)
-        refuse_message(stream);
-    else if (st != OK)
-        connection_close(stream->connection, CLOSE_BAD_TEXT, "Invalid compressed data");
-    return st == OK;
+    status =
+        inflater_add(stream->inflater, frame->data, frame->len, frame->is_last, &stream->inflated);
+    if (status == LIMIT) {
+        refuse_size(stream, "message", stream->websocket->limits.message_bytes);
+    } else if (status != OK) {
+        refuse(stream, FRAME_CODE_BAD_TEXT, "Invalid compressed data");
+    } else if (frame->is_last) {
+        deliver(stream, stream->inflated.data ? stream->inflated.data : "", stream->inflated.len);
+        buf_done(&stream->inflated);
+    }
 }
 
-/* A part of a frame of a message; most messages are one part. */
-static void on_receive(struct stream *stream, const char *data, size_t len)
+static void on_message(struct stream *stream, const struct frame *frame)
 {
-    size_t left = lws_remaining_packet_payload(stream->wsi);
-    bool is_end = lws_is_final_fragment(stream->wsi) != 0;
-    bool is_good = true;
-
-    if (stream->connection->has_close || stream->is_library_closing)
+    if (stream->connection->has_close)
         return;
-    if (stream->may_inflate && lws_is_first_fragment(stream->wsi))
-        stream->is_compressed = (lws_get_reserved_bits(stream->wsi) & RSV1) != 0;
-    if (!is_frame_allowed(stream, len, left)) {
-        buf_done(&stream->message);
-        return;
-    }
-    if (is_end && stream->message.len == 0 && !stream->is_compressed) {
-        deliver(stream, data ? data : "", len);
-        return;
-    }
-    if (stream->is_compressed)
-        is_good = inflate_part(stream, data, len, is_end);
+    if (frame->is_compressed)
+        inflate_frame(stream, frame);
     else
-        buf_add(&stream->message, data, len);
-    if (is_good && !is_end)
-        return;
-    if (is_good)
-        deliver(stream, stream->message.data ? stream->message.data : "", stream->message.len);
-    buf_done(&stream->message);
+        deliver(stream, frame->data, frame->len);
 }
 
-/* ---- the end ---- */
-
-struct peer_close {
-    int code;
-    char reason[CLOSE_REASON_BYTES];
-    char payload[CONTROL_BYTES]; /* of our answer */
-    size_t payload_len;
-};
-
-/* RFC 6455, sections 7.1.5 to 7.1.6; the answer is what came, unless that is broken.  libwebsockets
- * has replaced codes that must not be sent by 1002 (and 1012 to 1014 too, which it does not know).
- */
-static void read_peer_close(struct peer_close *close, const unsigned char *data, size_t len)
+static void on_ping(struct stream *stream, const struct frame *frame)
 {
-    size_t reason_len = len > 2 ? len - 2 : 0;
-
-    *close = (struct peer_close){.code = CLOSE_NO_CODE};
-    if (len == 0) {
-        snprintf(close->reason, sizeof(close->reason), "Client-side close frame status not set");
-        return;
-    }
-    if (len == 1 || len > CONTROL_BYTES) {
-        close->code = CLOSE_PROTOCOL_ERROR;
-        close->payload_len = close_payload(close->payload, close->code, "");
-        return;
-    }
-    if (!utf8_is_valid((const char *)data + 2, reason_len)) {
-        close->code = CLOSE_BAD_TEXT;
-        close->payload_len = close_payload(close->payload, close->code, "");
-        return;
-    }
-    close->code = data[0] << 8 | data[1];
-    memcpy(close->reason, data + 2, reason_len);
-    memcpy(close->payload, data, len);
-    close->payload_len = len;
+    if (!stream->pong)
+        stream->pong = mem_alloc(sizeof(*stream->pong));
+    stream->pong->len = frame->len;
+    memcpy(stream->pong->bytes, frame->data, frame->len);
+    mark_dirty(stream);
+    gateway_seen(stream->websocket->gateway, stream->connection);
 }
 
-/* Always -1: what has to be said is said, and libwebsockets only has to close.  What is queued goes
- * first: the peer may still read, and it is in the same packet. */
-static int on_peer_close(struct stream *stream, const unsigned char *data, size_t len)
-{
-    struct peer_close close;
-    bool is_ours = stream->connection->has_close;
-    bool is_good;
-
-    if (stream->is_close_sent)
-        return -1;
-    if (is_ours) {
-        if (write_out(stream) && !stream->is_writeable_due)
-            (void)write_our_close(stream);
-        return -1;
-    }
-    read_peer_close(&close, data, len);
-    is_good = write_out(stream) && !stream->is_writeable_due;
-    gateway_peer_close(stream->websocket->gateway, stream->connection, close.code, close.reason);
-    if (is_good)
-        (void)write_close(stream, close.payload, close.payload_len);
-    return -1;
-}
-
-/* libwebsockets has found an error of protocol and sends the close frame for it. */
-static void on_library_close(struct stream *stream)
-{
-    struct peer_close close;
-
-    if (lws_get_close_length(stream->wsi) < 2 || stream->connection->has_close)
-        return;
-    stream->is_library_closing = true;
-    read_peer_close(&close, lws_get_close_payload(stream->wsi),
-                    (size_t)lws_get_close_length(stream->wsi));
-    connection_close(stream->connection, close.code, close.reason);
-}
-
-static void on_gone(struct stream *stream)
+/* What is queued goes first: the peer may still read, and it is in the same packet. */
+static void on_peer_close(struct stream *stream, const struct frame *frame)
 {
     struct connection *connection = stream->connection;
+    struct frame_close close;
 
-    unmark_dirty(stream);
-    expiry_remove(&stream->closing);
-    buf_done(&stream->message);
-    inflater_free(stream->inflater);
-    stream->inflater = NULL;
-    buf_done(&connection->out);
-    stream->connection = NULL;
-    connection->socket = NULL;
-    connection->socket_ops = NULL;
-    connection->is_output_pending = false;
-    gateway_closed(stream->websocket->gateway, connection);
+    stream->is_deaf = true;
+    stream->is_peer_closed = true;
+    mark_dirty(stream);
+    if (connection->has_close) /* it is the answer to ours, or has crossed it */
+        return;
+    frame_read_close(frame->data, frame->len, &close);
+    gateway_peer_close(stream->websocket->gateway, connection, close.code, close.reason);
+    queue_close(stream, close.code, close.reason);
+}
+
+static void on_frame(struct stream *stream, enum frame_event event, const struct frame *frame)
+{
+    const struct frame_limits *limits = stream->reader.limits;
+
+    switch (event) {
+    case FRAME_NEEDS_MORE:
+        break;
+    case FRAME_MESSAGE:
+        on_message(stream, frame);
+        break;
+    case FRAME_PING:
+        on_ping(stream, frame);
+        break;
+    case FRAME_PONG:
+        gateway_seen(stream->websocket->gateway, stream->connection);
+        break;
+    case FRAME_CLOSE:
+        on_peer_close(stream, frame);
+        break;
+    case FRAME_BROKEN:
+        refuse(stream, FRAME_CODE_PROTOCOL_ERROR, frame->reason);
+        break;
+    case FRAME_IS_BINARY:
+        refuse(stream, FRAME_CODE_NOT_TEXT, "Binary is not supported");
+        break;
+    case FRAME_TOO_LARGE:
+        refuse_size(stream, "frame", limits->frame_bytes);
+        break;
+    case FRAME_MESSAGE_TOO_LARGE:
+        refuse_size(stream, "message", limits->message_bytes);
+        break;
+    }
+}
+
+/* Returns how many bytes at the end have to wait until the connection is not paused any more. */
+static size_t take(struct stream *stream, struct frame_input input)
+{
+    enum frame_event event = FRAME_MESSAGE;
+    struct frame frame;
+
+    while (event != FRAME_NEEDS_MORE && !stream->is_deaf) {
+        if (!may_take(stream))
+            return input.len;
+        event = frame_reader_next(&stream->reader, &input, &frame);
+        on_frame(stream, event, &frame);
+    }
+    return 0;
+}
+
+static void keep_unread(struct stream *stream, const char *data, size_t len)
+{
+    stream->unread = mem_alloc(sizeof(*stream->unread) + len);
+    stream->unread->len = len;
+    memcpy(stream->unread->bytes, data, len);
+    mark_dirty(stream);
+}
+
+static void take_unread(struct stream *stream)
+{
+    struct unread *unread = stream->unread;
+    struct frame_input input = {unread->bytes + unread->at, unread->len - unread->at};
+
+    unread->at = unread->len - take(stream, input);
+    if (unread->at < unread->len)
+        return;
+    free(unread);
+    stream->unread = NULL;
+}
+
+static void on_readable(struct stream *stream)
+{
+    struct websocket *websocket = stream->websocket;
+    size_t left;
+    ssize_t n = INPUT_BYTES;
+
+    for (int i = 0; i < READS_MOST && n == INPUT_BYTES && may_read(stream); i++) {
+        n = recv(stream->fd, websocket->input, INPUT_BYTES, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            end_stream(stream);
+            return;
+        }
+        left = n > 0 ? take(stream, (struct frame_input){websocket->input, (size_t)n}) : 0;
+        if (left > 0)
+            keep_unread(stream, websocket->input + n - left, left);
+    }
+}
+
+/* A socket that is not read reports that it is broken all the same, again and again. */
+static void on_event(struct stream *stream, uint32_t events)
+{
+    if (!stream->connection)
+        return;
+    if (events & EPOLLOUT) {
+        stream->is_blocked = false;
+        mark_dirty(stream);
+    }
+    if ((events & ~(uint32_t)EPOLLOUT) && may_read(stream))
+        on_readable(stream);
+    else if (events & (EPOLLERR | EPOLLHUP))
+        end_stream(stream);
+}
+
+static void on_ready(void *ctx, int events)
+{
+    struct websocket *websocket = ctx;
+    int n = epoll_wait(websocket->epoll_fd, websocket->ready, READY_MOST, 0);
+
+    (void)events;
+    for (int i = 0; i < n; i++)
+        on_event(websocket->ready[i].data.ptr, websocket->ready[i].events);
+}
+
+static void end_turn(void *ctx)
+{
+    struct websocket *websocket = ctx;
+    struct stream *stream;
+
+    while ((stream = websocket->dirty)) {
+        if (stream->connection && stream->unread)
+            take_unread(stream);
+        websocket->dirty = stream->dirty_next;
+        stream->is_dirty = false;
+        if (!stream->connection)
+            continue;
+        stream->connection->is_output_pending = false;
+        flush(stream);
+    }
+    while ((stream = websocket->ended)) {
+        websocket->ended = stream->next;
+        free_stream(stream);
+    }
 }
 
 /* ---- the beginning ---- */
 
-static void on_established(struct websocket *websocket, struct stream *stream, struct lws *wsi)
+/* RFC 6455, section 4.2.2, number 5.4. */
+static void add_accept(struct websocket *websocket, const struct websocket_adoption *adoption)
 {
-    struct connection *connection = websocket->adoption->connection;
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[KEY_BYTES_MOST + sizeof(guid)];
+    unsigned char hash[CRYPTO_HASH_BYTES_MOST];
+    size_t hash_len;
+
+    assert(adoption->key_len <= KEY_BYTES_MOST); /* the listener takes right ones only */
+    memcpy(text, adoption->key, adoption->key_len);
+    memcpy(text + adoption->key_len, guid, sizeof(guid) - 1);
+    hash_len =
+        crypto_hasher_digest(websocket->hasher, text, adoption->key_len + sizeof(guid) - 1, hash);
+    base64_add(&websocket->head, hash, hash_len);
+}
+
+static void write_head(struct websocket *websocket, const struct websocket_adoption *adoption)
+{
+    struct buf *head = &websocket->head;
+
+    buf_clear(head);
+    buf_adds(head, "HTTP/1.1 101 Switching Protocols\r\n"
+                   "Upgrade: websocket\r\n"
+                   "Connection: Upgrade\r\n"
+                   "Sec-WebSocket-Accept: ");
+    add_accept(websocket, adoption);
+    if (adoption->may_compress)
+        buf_adds(head, "\r\nSec-WebSocket-Extensions: permessage-deflate");
+    buf_adds(head, "\r\ndate: ");
+    buf_adds(head, adoption->date);
+    if (adoption->subprotocol) {
+        buf_adds(head, "\r\nsec-websocket-protocol: ");
+        buf_adds(head, adoption->subprotocol);
+    }
+    buf_adds(head, "\r\n\r\n");
+}
+
+/* The head and what is queued, with one call.  False: it could not be sent as a whole. */
+static bool send_head(struct stream *stream, const struct websocket_adoption *adoption)
+{
+    const struct buf *out = &stream->connection->out;
+    const struct buf *head = &stream->websocket->head;
+    struct iovec parts[2];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = out->len > 0 ? 2 : 1};
+    ssize_t n;
+
+    write_head(stream->websocket, adoption);
+    if (buf_full(head))
+        return false;
+    parts[0] = (struct iovec){.iov_base = head->data, .iov_len = head->len};
+    parts[1] = (struct iovec){.iov_base = out->data, .iov_len = out->len};
+    do
+        n = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < (ssize_t)head->len)
+        return false;
+    account(stream, (size_t)n - head->len);
+    return true;
+}
+
+/* Reported from now on, as soon as the loop turns. */
+static bool watch_stream(struct stream *stream)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = stream}};
+
+    stream->interest = EPOLLIN;
+    return epoll_ctl(stream->websocket->epoll_fd, EPOLL_CTL_ADD, stream->fd, &event) == 0;
+}
+
+static struct stream *create_stream(struct websocket *websocket,
+                                    const struct websocket_adoption *adoption)
+{
+    struct stream *stream = mem_alloc(sizeof(*stream));
 
     stream->websocket = websocket;
-    stream->wsi = wsi;
-    stream->connection = connection;
-    stream->may_inflate = websocket->adoption->may_compress;
-    buf_init(&stream->message, (size_t)websocket->config->max_message_bytes);
-    connection->socket = stream;
-    connection->socket_ops = &socket_ops;
-    websocket->is_adopted = true;
-    gateway_opened(websocket->gateway, connection);
-    if (connection->out.len > 0 || connection->has_close)
-        mark_dirty(stream);
+    stream->connection = adoption->connection;
+    stream->fd = adoption->fd;
+    frame_reader_init(&stream->reader,
+                      adoption->may_compress ? &websocket->deflate_limits : &websocket->limits);
+    buf_init(&stream->inflated, websocket->limits.message_bytes);
+    return stream;
 }
 
-/* libwebsockets writes Upgrade, Connection and Sec-WebSocket-Accept; -1 refuses the handshake. */
-static int add_headers(const struct websocket_adoption *adoption,
-                       struct lws_process_html_args *args)
-{
-    struct buf headers;
-    int result = -1;
-
-    buf_init(&headers, (size_t)args->max_len);
-    buf_addf(&headers, "date: %s\r\n", adoption->date);
-    if (adoption->subprotocol)
-        buf_addf(&headers, "sec-websocket-protocol: %s\r\n", adoption->subprotocol);
-    buf_adds(&headers, "\r\n"); /* libwebsockets adds it: there must be room, too */
-    if (!buf_full(&headers)) {
-        memcpy(args->p, headers.data, headers.len - 2);
-        args->p += headers.len - 2;
-        result = 0;
-    }
-    buf_done(&headers);
-    return result;
-}
-
-static void write_request(struct buf *request, const struct websocket_adoption *adoption)
-{
-    buf_init(request, HEAD_BYTES + adoption->early_len);
-    buf_addf(request,
-             "GET / HTTP/1.1\r\n"
-             "Host: localhost\r\n"
-             "Upgrade: websocket\r\n"
-             "Connection: Upgrade\r\n"
-             "Sec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: %.*s\r\n"
-             "%s\r\n",
-             (int)adoption->key_len, adoption->key,
-             adoption->may_compress ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
-    buf_add(request, adoption->early, adoption->early_len);
-}
-
-/* The handshake has everything it needs, so libwebsockets goes through it before it returns. */
 enum status websocket_adopt(struct websocket *websocket, const struct websocket_adoption *adoption,
                             struct error *err)
 {
-    struct buf request;
-    struct lws *wsi;
+    struct connection *connection = adoption->connection;
+    struct stream *stream = create_stream(websocket, adoption);
 
-    assert(!websocket->adoption);
-    websocket->adoption = adoption;
-    websocket->is_adopted = false;
-    write_request(&request, adoption);
-    wsi = lws_adopt_socket_vhost_readbuf(websocket->vhost, adoption->fd, request.data, request.len);
-    buf_done(&request);
-    websocket->adoption = NULL;
-    if (websocket->is_adopted)
-        return OK;
-    if (wsi)
-        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-    return fail(err, UNAVAILABLE, "the handshake could not be answered");
-}
-
-/* ---- libwebsockets ---- */
-
-static int on_stream_event(struct stream *stream, enum lws_callback_reasons reason, void *in,
-                           size_t len)
-{
-    switch ((int)reason) {
-    case LWS_CALLBACK_RECEIVE:
-        on_receive(stream, in, len);
-        return 0;
-    case LWS_CALLBACK_RECEIVE_PONG:
-        gateway_seen(stream->websocket->gateway, stream->connection);
-        return 0;
-    case LWS_CALLBACK_SERVER_WRITEABLE:
-        return on_writeable(stream);
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return on_peer_close(stream, in, len);
-    case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-        on_library_close(stream);
-        return 0;
-    case LWS_CALLBACK_CLOSED:
-    case LWS_CALLBACK_WSI_DESTROY: /* in case there was no CLOSED */
-        on_gone(stream);
-        return 0;
-    default:
-        return 0;
+    prepare_output(stream);
+    if (!watch_stream(stream) || !send_head(stream, adoption)) {
+        close(stream->fd);
+        free_stream(stream);
+        return fail(err, UNAVAILABLE, "the handshake could not be answered");
     }
+    connection->socket = stream;
+    connection->socket_ops = &socket_ops;
+    stream->next = websocket->all;
+    if (stream->next)
+        stream->next->prev = stream;
+    websocket->all = stream;
+    gateway_opened(websocket->gateway, connection);
+    if (adoption->early_len > 0)
+        keep_unread(stream, adoption->early, adoption->early_len);
+    follow_up(stream);
+    return OK;
 }
 
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
-                    size_t len)
+static struct frame_limits limits_of(const struct config *config, bool may_compress)
 {
-    struct stream *stream = user; /* NULL until the upgrade */
-    struct websocket *websocket;
-
-    if (!stream)
-        return 0;
-    if (stream->connection)
-        return on_stream_event(stream, reason, in, len);
-    if (reason != LWS_CALLBACK_ADD_HEADERS && reason != LWS_CALLBACK_ESTABLISHED)
-        return 0;
-    websocket = lws_context_user(lws_get_context(wsi));
-    if (reason == LWS_CALLBACK_ADD_HEADERS)
-        return add_headers(websocket->adoption, in);
-    on_established(websocket, stream, wsi);
-    return 0;
+    return (struct frame_limits){.frame_bytes = (size_t)config->max_frame_bytes,
+                                 .message_bytes = (size_t)config->max_message_bytes,
+                                 .may_compress = may_compress};
 }
-
-/* libwebsockets reports every adoption with bytes as an error; that line is not one. */
-static void on_library_log(int level, const char *line)
-{
-    char text[200];
-    size_t len = strcspn(line, "\n");
-
-    (void)level;
-    if (strstr(line, "adopt_socket_readbuf: calling service"))
-        return;
-    if (len >= sizeof(text))
-        len = sizeof(text) - 1;
-    memcpy(text, line, len);
-    text[len] = '\0';
-    log_warn("websocket.library", "message=%s", log_quote(text));
-}
-
-/* Lets libwebsockets negotiate, and allow the bit that says "compressed".  0: the
- * bytes stay as they are. */
-/* NOLINTNEXTLINE(readability-function-size): how many parameters is not ours to say */
-static int on_extension(struct lws_context *context, const struct lws_extension *extension,
-                        struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
-                        void *in, size_t len)
-{
-    (void)context;
-    (void)extension;
-    (void)wsi;
-    (void)reason;
-    (void)user;
-    (void)in;
-    (void)len;
-    return 0;
-}
-
-static const struct lws_extension extensions[] = {
-    {"permessage-deflate", on_extension, "permessage-deflate"},
-    {NULL, NULL, NULL},
-};
-
-static const struct lws_protocols protocols[] = {
-    {
-        .name = "switchboard",
-        .callback = on_event,
-        .per_session_data_size = sizeof(struct stream),
-        .rx_buffer_size = RX_BYTES,
-        .tx_packet_size = SEND_BYTES,
-    },
-    {.name = NULL},
-};
-
-/* All zero: no timers per connection (the default policy has two, and connecting three times as
- * expensive). */
-static const lws_retry_bo_t no_keepalive;
 
 struct websocket *websocket_create(struct loop *loop, const struct config *config,
                                    struct gateway *gateway, struct metrics *metrics,
                                    struct error *err)
 {
     struct websocket *websocket = mem_alloc(sizeof(*websocket));
-    void *loops[1] = {loop_native(loop)};
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN,
-        .protocols = protocols,
-        .extensions = config_is_on(config->compression) ? extensions : NULL,
-        .vhost_name = "switchboard",
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
-        .foreign_loops = loops,
-        .retry_and_idle_policy = &no_keepalive,
-        .max_http_header_pool = LIBRARY_HEADERS_POOL,
-        .gid = -1,
-        .uid = -1,
-        .user = websocket,
-    };
 
+    websocket->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (websocket->epoll_fd < 0) {
+        fail(err, INTERNAL, "epoll: %s", strerror(errno));
+        free(websocket);
+        return NULL;
+    }
     websocket->loop = loop;
     websocket->config = config;
     websocket->gateway = gateway;
     websocket->metrics = metrics;
-    websocket->flush = (struct deferred){.fn = flush_dirty, .ctx = websocket};
-    lws_set_log_level(LLL_ERR, on_library_log);
-    websocket->context = lws_create_context(&info);
-    if (websocket->context)
-        websocket->vhost = lws_get_vhost_by_name(websocket->context, info.vhost_name);
-    if (!websocket->vhost) {
-        fail(err, INTERNAL, "libwebsockets could not be started");
-        free(websocket);
-        return NULL;
-    }
+    websocket->limits = limits_of(config, false);
+    websocket->deflate_limits = limits_of(config, true);
+    websocket->deferred = (struct deferred){.fn = end_turn, .ctx = websocket};
+    websocket->hasher = crypto_hasher_create(CRYPTO_SHA1);
+    buf_init(&websocket->head, HEAD_BYTES);
     expiry_init(&websocket->closing, loop, config->close_timeout_ms, on_close_time_over, websocket);
+    websocket->watch = loop_watch(loop, websocket->epoll_fd, LOOP_READ, on_ready, websocket);
     return websocket;
 }
 
-/* libwebsockets gives up its libuv handles in the first call and its memory in the second; the loop
- * has to close the handles in between. */
 void websocket_free(struct websocket *websocket)
 {
-    lws_context_destroy(websocket->context);
-    loop_settle(websocket->loop);
-    lws_context_destroy(websocket->context);
+    while (websocket->all)
+        end_stream(websocket->all);
+    end_turn(websocket);
+    loop_undefer(websocket->loop, &websocket->deferred);
     expiry_done(&websocket->closing);
-    loop_undefer(websocket->loop, &websocket->flush);
+    loop_unwatch(websocket->watch);
+    close(websocket->epoll_fd);
+    crypto_hasher_free(websocket->hasher);
+    buf_done(&websocket->head);
     free(websocket);
 }

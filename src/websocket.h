@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * websocket.h - libwebsockets, as a guest on the loop: frames of adopted sockets.
+ * websocket.h - RFC 6455 on adopted sockets: the 101, frames in, output, pings, the closing
+ * handshake.
  *
- * libwebsockets answers the 101 to a head that we write for it, parses frames, answers pings and
- * does the closing handshake.  Messages out are framed by us (connections.c), collected in
- * connection->out and written once per turn with one raw write per connection.
+ * Messages out are framed by connections.c, collected in connection->out and written once per turn
+ * with one call per connection.  Loop thread only.
  */
 #pragma once
 
@@ -20,7 +20,7 @@ struct websocket;
 struct websocket *websocket_create(struct loop *loop, const struct config *config,
                                    struct gateway *gateway, struct metrics *metrics,
                                    struct error *err) MUST_USE;
-/* Every connection must be gone. */
+/* Ends what is left: gateway_closed is called for it. */
 void websocket_free(struct websocket *websocket);
 
 /* An accepted handshake; everything is borrowed during the call. */
@@ -36,10 +36,9 @@ struct websocket_adoption {
     size_t early_len;
 };
 
-/* Takes the socket over and sends the 101: Date, Connection, Upgrade, Sec-WebSocket-Accept, and
- * Sec-WebSocket-Protocol when there is a subprotocol, Sec-WebSocket-Extensions when it may
- * compress.  When it returns OK gateway_opened was called. UNAVAILABLE when libwebsockets refuses
- * or the client is gone; the descriptor is closed in either case.  Not from inside a callback of
- * libwebsockets: its buffer is shared by all connections. */
+/* Takes the socket over and sends the 101 (Upgrade, Connection, Sec-WebSocket-Accept, Date, and
+ * Sec-WebSocket-Extensions when it may compress, Sec-WebSocket-Protocol when there is a
+ * subprotocol) together with what is queued already.  When it returns OK gateway_opened was called.
+ * UNAVAILABLE when the client is gone; the descriptor is closed then. */
 enum status websocket_adopt(struct websocket *websocket, const struct websocket_adoption *adoption,
                             struct error *err) MUST_USE;

@@ -19,7 +19,8 @@ def ended(server, client):
 
 
 @pytest.mark.parametrize("code, reason", [
-    (1000, ""), (1000, "probe-complete"), (1001, ""), (3999, "x" * 123), (4000, "\u00e9\u4e16")])
+    (1000, ""), (1000, "probe-complete"), (1001, ""), (1012, ""), (1014, "bad gateway"),
+    (3999, "x" * 123), (4000, "\u00e9\u4e16")])
 def test_the_clients_code_and_reason_are_kept_and_echoed(shared, code, reason):
     client = shared.connect()
     assert client.close(code, reason) == (code, reason)

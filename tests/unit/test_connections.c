@@ -166,6 +166,47 @@ static void test_a_queue_takes_exactly_its_limit_and_one_byte_more_closes_with_1
     assert_int_equal(connection_send(connection, "x", 1), GONE);
 }
 
+/* As websocket.c says it: 100 bytes of the first frame have gone. */
+static struct connection *open_half_sent(struct connections *connections)
+{
+    char text[QUEUE_BYTES] = {0};
+    struct connection *connection = open_one(connections);
+
+    assert_int_equal(connection_send(connection, text, 150), OK);
+    connection->out_sent = 100;
+    connection->out_owed = connection->out.len - 100;
+    return connection;
+}
+
+static void test_what_the_socket_has_does_not_count(void **state)
+{
+    char text[QUEUE_BYTES];
+    struct connection *connection = open_half_sent(*state);
+    size_t owed = connection->out_owed;
+
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(connection_unsent(connection), owed);
+    assert_int_equal(connection_send(connection, text, QUEUE_BYTES - owed - 4), OK);
+    assert_int_equal(connection_unsent(connection), QUEUE_BYTES);
+    assert_int_equal(connection->out_sent, 0);
+    assert_int_equal(connection->out_owed, owed);
+    assert_int_equal((unsigned char)connection->out.data[owed], 0x81);
+    assert_false(connection_make_room(connection, 1));
+}
+
+static void test_a_frame_that_was_begun_stays_when_the_queue_is_full(void **state)
+{
+    char text[QUEUE_BYTES] = {0};
+    struct connection *connection = open_half_sent(*state);
+    size_t owed = connection->out_owed;
+
+    assert_int_equal(connection_send(connection, "x", 1), OK);
+    assert_int_equal(connection_send(connection, text, QUEUE_BYTES - 4), LIMIT);
+    assert_int_equal(connection->close_code, 1008);
+    assert_int_equal(connection->out_sent, 0);
+    assert_int_equal(connection->out.len, owed);
+}
+
 static void test_the_first_close_stands(void **state)
 {
     struct connection *connection = open_one(*state);
@@ -415,6 +456,8 @@ int main(void)
         TEST(test_frames_have_the_three_lengths_of_rfc_6455),
         TEST(test_output_is_announced_once_until_it_is_flushed),
         TEST(test_a_queue_takes_exactly_its_limit_and_one_byte_more_closes_with_1008),
+        TEST(test_what_the_socket_has_does_not_count),
+        TEST(test_a_frame_that_was_begun_stays_when_the_queue_is_full),
         TEST(test_the_first_close_stands),
         TEST(test_what_is_sent_while_the_handshake_is_held_goes_behind_the_greeting),
         TEST(test_deliveries_reach_whom_they_name),

@@ -14,7 +14,7 @@
 
 enum { MOST_BYTES = 300 };
 
-static const enum crypto_hash hashes[] = {CRYPTO_SHA256, CRYPTO_SHA384, CRYPTO_SHA512};
+static const enum crypto_hash hashes[] = {CRYPTO_SHA1, CRYPTO_SHA256, CRYPTO_SHA384, CRYPTO_SHA512};
 
 static void fill(unsigned char *bytes, size_t len)
 {

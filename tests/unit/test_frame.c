@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "buf.h"
 #include "frame.h"
 
 #include <setjmp.h>
@@ -56,48 +57,70 @@ static void test_what_is_no_larger_stays_whole(void **state)
 {
     size_t len;
     char *frame = make(FRAME_FIN | FRAME_TEXT, 100, &len);
-    struct frame_cut cut;
+    struct buf out;
 
     (void)state;
-    frame_cut(frame, 100, &cut);
-    assert_ptr_equal(cut.first, frame);
-    assert_int_equal(cut.first_len, len);
-    assert_null(cut.rest);
+    buf_init(&out, SIZE_MAX);
+    assert_false(frame_is_longer(frame, len, 100));
+    assert_true(frame_is_longer(frame, len, 99));
+    frame_cut(frame, len, 100, &out);
+    assert_int_equal(out.len, len);
+    assert_memory_equal(out.data, frame, len);
+    buf_done(&out);
     free(frame);
 }
 
 static void test_a_ping_is_never_cut(void **state)
 {
-    char ping[] = "\x89\x02sb";
-    struct frame_cut cut;
+    struct buf out;
 
     (void)state;
-    frame_cut(ping, 1, &cut);
-    assert_null(cut.rest);
-    assert_int_equal(cut.first_len, 4);
-    assert_memory_equal(ping, "\x89\x02sb", 4);
+    buf_init(&out, SIZE_MAX);
+    frame_cut("\x89\x02sb", 4, 1, &out);
+    assert_int_equal(out.len, 4);
+    assert_memory_equal(out.data, "\x89\x02sb", 4);
+    buf_done(&out);
 }
 
-/* Cuts and joins; *parts says of how many there were. */
-static void send_all(char *frame, size_t most, char *joined, size_t *joined_len, unsigned *parts)
+/* Joins the fragments at data; *parts says how many there were. */
+static size_t join(const char *data, size_t len, size_t most, char *joined, unsigned *parts)
 {
-    struct frame_cut cut;
+    size_t joined_len = 0;
+    size_t size;
 
-    *joined_len = 0;
     *parts = 0;
-    for (char *at = frame; at; at = cut.rest ? frame_continue(&cut) : NULL) {
+    for (size_t at = 0; at < len; at += size) {
+        bool is_last;
         size_t payload;
 
-        frame_cut(at, most, &cut);
-        assert_int_equal(cut.first_len, frame_size(cut.first));
-        assert_int_equal((unsigned char)cut.first[0],
-                         (cut.rest ? 0u : FRAME_FIN) | (*parts ? 0u : FRAME_TEXT));
-        payload = cut.first_len - (cut.first_len > 65536 + 9 ? 10 : cut.first_len > 127 ? 4 : 2);
+        size = frame_size(data + at);
+        is_last = at + size == len;
+        assert_int_equal((unsigned char)data[at],
+                         (is_last ? FRAME_FIN : 0u) | (*parts ? 0u : FRAME_TEXT));
+        payload = size - (size > 65535 + 4 ? 10 : size > 127 ? 4 : 2);
         assert_true(payload <= most);
-        memcpy(joined + *joined_len, cut.first + cut.first_len - payload, payload);
-        *joined_len += payload;
+        memcpy(joined + joined_len, data + at + size - payload, payload);
+        joined_len += payload;
         ++*parts;
     }
+    return joined_len;
+}
+
+static void check_fragments(size_t len, size_t most, char *joined)
+{
+    size_t frame_len;
+    unsigned parts;
+    char *frame = make(FRAME_FIN | FRAME_TEXT, len, &frame_len);
+    struct buf out;
+
+    buf_init(&out, SIZE_MAX);
+    frame_cut(frame, frame_len, most, &out);
+    assert_int_equal(join(out.data, out.len, most, joined, &parts), len);
+    assert_memory_equal(joined, frame + frame_len - len, len);
+    assert_int_equal(parts, (len + most - 1) / most);
+    assert_false(frame_is_longer(out.data, out.len, most));
+    buf_done(&out);
+    free(frame);
 }
 
 static void test_fragments_together_are_the_message(void **state)
@@ -107,23 +130,101 @@ static void test_fragments_together_are_the_message(void **state)
     char *joined = mem_alloc(LONGEST);
 
     (void)state;
-    for (size_t l = 0; l < ARRAY_LEN(lens); l++) {
-        for (size_t m = 0; m < ARRAY_LEN(mosts); m++) {
-            size_t frame_len, joined_len;
-            unsigned parts;
-            char *frame = make(FRAME_FIN | FRAME_TEXT, lens[l], &frame_len);
-            char *wanted = mem_alloc(lens[l]);
-
-            memcpy(wanted, frame + frame_len - lens[l], lens[l]);
-            send_all(frame, mosts[m], joined, &joined_len, &parts);
-            assert_int_equal(joined_len, lens[l]);
-            assert_memory_equal(joined, wanted, lens[l]);
-            assert_int_equal(parts, (lens[l] + mosts[m] - 1) / mosts[m]);
-            free(wanted);
-            free(frame);
-        }
-    }
+    for (size_t l = 0; l < ARRAY_LEN(lens); l++)
+        for (size_t m = 0; m < ARRAY_LEN(mosts); m++)
+            check_fragments(lens[l], mosts[m], joined);
     free(joined);
+}
+
+static void test_what_is_cut_already_is_left_alone(void **state)
+{
+    struct buf once, twice;
+
+    (void)state;
+    buf_init(&once, SIZE_MAX);
+    buf_init(&twice, SIZE_MAX);
+    frame_cut("\x81\x05hello\x89\x01p\x81\x02no", 14, 2, &once);
+    assert_int_equal(once.len, 18);
+    assert_memory_equal(once.data, "\x01\x02he\x00\x02ll\x80\x01o\x89\x01p\x81\x02no", 18);
+    frame_cut(once.data, once.len, 2, &twice);
+    assert_int_equal(twice.len, once.len);
+    assert_memory_equal(twice.data, once.data, once.len);
+    buf_done(&once);
+    buf_done(&twice);
+}
+
+/* ---- close frames ---- */
+
+static void test_a_close_frame_has_code_and_reason(void **state)
+{
+    char reason[201];
+    struct buf out;
+
+    (void)state;
+    memset(reason, 'r', sizeof(reason) - 1);
+    reason[sizeof(reason) - 1] = '\0';
+    buf_init(&out, SIZE_MAX);
+    frame_write_close(&out, 1000, "bye");
+    assert_int_equal(out.len, 7);
+    assert_memory_equal(out.data,
+                        "\x88\x05\x03\xe8"
+                        "bye",
+                        7);
+    buf_clear(&out);
+    frame_write_close(&out, FRAME_CODE_NONE, "nothing to say");
+    assert_int_equal(out.len, 2);
+    assert_memory_equal(out.data, "\x88\x00", 2);
+    buf_clear(&out);
+    frame_write_close(&out, 4000, reason);
+    assert_int_equal(out.len, 127);
+    buf_done(&out);
+}
+
+static int code_of(int code)
+{
+    const char payload[2] = {(char)(code >> 8), (char)code};
+    struct frame_close close;
+
+    frame_read_close(payload, sizeof(payload), &close);
+    return close.code;
+}
+
+/* 1012 to 1014 were registered after the RFC. */
+static void test_codes_that_must_not_be_sent_are_an_error_of_protocol(void **state)
+{
+    (void)state;
+    for (int code = 0; code <= 65535; code++) {
+        bool is_good = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+                       (code >= 3000 && code <= 4999);
+
+        assert_int_equal(code_of(code), is_good ? code : 1002);
+    }
+}
+
+static void test_close_frames_of_a_client(void **state)
+{
+    static const struct {
+        const char *payload;
+        size_t len;
+        int code;
+        const char *reason;
+    } cases[] = {
+        {"", 0, 1005, "Client-side close frame status not set"},
+        {"\x03", 1, 1002, ""},
+        {"\x03\xe8", 2, 1000, ""},
+        {"\x03\xe8\xc3\xa9", 4, 1000, "\xc3\xa9"},
+        {"\x03\xe8\xc3", 3, 1007, ""},
+        {"\x03\xed text", 7, 1002, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct frame_close close;
+
+        frame_read_close(cases[i].payload, cases[i].len, &close);
+        assert_int_equal(close.code, cases[i].code);
+        assert_string_equal(close.reason, cases[i].reason);
+    }
 }
 
 int main(void)
@@ -133,6 +234,10 @@ int main(void)
         cmocka_unit_test(test_what_is_no_larger_stays_whole),
         cmocka_unit_test(test_a_ping_is_never_cut),
         cmocka_unit_test(test_fragments_together_are_the_message),
+        cmocka_unit_test(test_what_is_cut_already_is_left_alone),
+        cmocka_unit_test(test_a_close_frame_has_code_and_reason),
+        cmocka_unit_test(test_codes_that_must_not_be_sent_are_an_error_of_protocol),
+        cmocka_unit_test(test_close_frames_of_a_client),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
