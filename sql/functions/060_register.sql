@@ -27,26 +27,27 @@ $$;
 comment on function switchboard.connect_events(jsonb) is
     'Internal: API Gateway CONNECT events as an array of switchboard.event, in the same order.';
 
-create or replace function switchboard.insert_connections(
+create or replace function switchboard.insert_events(
     node_id text, endpoint text, ttl_ms bigint, events switchboard.event[],
-    results switchboard.event_result[])
-returns setof switchboard.event_result
+    results switchboard.event_result[], present text[])
+returns switchboard.event_result[]
 language plpgsql
 set enable_nestloop = off -- the planner takes the arrays for small
 set plan_cache_mode = force_generic_plan -- a plan for these very arrays costs half as much as the insert
 as $$
+declare
+    accepted switchboard.event_result[];
 begin
-    return query
     with given as materialized (
         select e.*, a.accepted
-          from pg_catalog.unnest(insert_connections.events) with ordinality
+          from pg_catalog.unnest(insert_events.events) with ordinality
                as e (connection_id, request_id, message_id, event_type, route_key, body, raw_body, query,
                      headers, token, user_id, user_email, user_name, claims, subscription_type, metadata,
                      stage, source_ip, user_agent, connected_at, disconnect_code, disconnect_reason,
                      position)
           left join (select distinct on (r.event_index)
                             r.event_index, r.kind, r.payload
-                       from pg_catalog.unnest(insert_connections.results) with ordinality
+                       from pg_catalog.unnest(insert_events.results) with ordinality
                             as r (event_index, kind, target, payload, except_connection, position)
                       where r.kind in ('accept', 'refuse', 'error')
                       -- The last accept() counts, a refusal more.
@@ -65,16 +66,17 @@ begin
                lower(btrim(coalesce(g.accepted ->> 'user_email', g.user_email))),
                coalesce(g.accepted ->> 'user_name', g.user_name),
                g.accepted ->> 'subscription_type',
-               case when insert_connections.node_id is null then 'aws' else 'local' end,
-               insert_connections.endpoint, insert_connections.node_id, g.stage, g.source_ip,
+               case when insert_events.node_id is null then 'aws' else 'local' end,
+               insert_events.endpoint, insert_events.node_id, g.stage, g.source_ip,
                g.user_agent, g.claims,
                coalesce(nullif(g.accepted -> 'metadata', 'null'), '{}'),
                coalesce(g.connected_at, pg_catalog.now()),
                pg_catalog.now()
-               + coalesce((g.accepted ->> 'ttl_seconds')::bigint * 1000, insert_connections.ttl_ms)
+               + coalesce((g.accepted ->> 'ttl_seconds')::bigint * 1000, insert_events.ttl_ms)
                  * interval '1 millisecond'
           from given as g
-            on conflict on constraint websocket_connections_pkey do nothing
+         where g.connection_id <> all (insert_events.present)
+            or g.connection_id is null -- an error
         returning c.connection_id, c.user_id
     ), subscribed as (
         insert into switchboard.websocket_outbox (kind, target, payload)
@@ -85,21 +87,52 @@ begin
         -- No node knows since when this one gets what is for all: the log says it.
         select 'subscribe', i.connection_id, '*'
           from inserted as i
-         where insert_connections.node_id is null
+         where insert_events.node_id is null
         returning 1
     )
-    select (g.position - 1)::integer, 'accept', null::text,
-           case when g.accepted ->> 'subprotocol' is not null
-                then pg_catalog.jsonb_build_object('subprotocol', g.accepted -> 'subprotocol')::text
-           end, null::text
-      from given as g
-    union all
-    select -1, 'published', null, null, null
-     where exists (select from subscribed);
+    select pg_catalog.array_agg(a.verdict)
+      into accepted
+      from (select row ((g.position - 1)::integer, 'accept', null,
+                        case when g.accepted ->> 'subprotocol' is not null
+                             then pg_catalog.jsonb_build_object('subprotocol', g.accepted -> 'subprotocol')::text
+                        end, null)::switchboard.event_result as verdict
+              from given as g
+             union all
+            select row (-1, 'published', null, null, null)::switchboard.event_result
+             where exists (select from subscribed)) as a;
+    return accepted;
+end;
+$$;
+comment on function switchboard.insert_events(text, text, bigint, switchboard.event[], switchboard.event_result[], text[]) is
+    'Internal: one insert for all events of a batch that were not refused and are not present.  Their accept rows, and published when it published.';
+
+create or replace function switchboard.insert_connections(
+    node_id text, endpoint text, ttl_ms bigint, events switchboard.event[],
+    results switchboard.event_result[])
+returns setof switchboard.event_result
+language plpgsql
+as $$
+declare
+    accepted switchboard.event_result[];
+begin
+    begin
+        -- Not "on conflict", as in insert_handshakes().
+        accepted := switchboard.insert_events(node_id, endpoint, ttl_ms, events, results, '{}');
+    exception
+        when unique_violation then
+            accepted := switchboard.insert_events(
+                node_id, endpoint, ttl_ms, events, results,
+                array(select c.connection_id
+                        from switchboard.websocket_connections as c
+                       where c.connection_id = any (array(select e.connection_id
+                                                            from pg_catalog.unnest(events) as e))));
+    end;
+    return query
+    select a.* from pg_catalog.unnest(accepted) as a;
 end;
 $$;
 comment on function switchboard.insert_connections(text, text, bigint, switchboard.event[], switchboard.event_result[]) is
-    'Internal: one insert for all events of a batch that were not refused.  Returns their accept rows, and published when it published.';
+    'Internal: insert_events(), which leaves those alone that are there already.';
 
 create or replace function switchboard.register_events(
     schema_name text, node_id text, endpoint text, ttl_ms bigint, events switchboard.event[])
