@@ -114,11 +114,15 @@ create or replace function switchboard.accept(
 returns switchboard.delivery
 language sql stable parallel safe
 begin atomic
+    -- concat_ws() leaves nulls out: half of what an object with all members costs, here and who reads it.
     select row ('accept', null,
-                json_build_object('user_id', user_id, 'user_email', user_email,
-                                  'user_name', user_name, 'subscription_type', subscription_type,
-                                  'metadata', metadata, 'subprotocol', subprotocol,
-                                  'ttl_seconds', ttl_seconds)::text,
+                '{' || concat_ws(',', '"user_id":' || to_json(user_id)::text,
+                                      '"user_email":' || to_json(user_email)::text,
+                                      '"user_name":' || to_json(user_name)::text,
+                                      '"subscription_type":' || to_json(subscription_type)::text,
+                                      '"metadata":' || metadata::text,
+                                      '"subprotocol":' || to_json(subprotocol)::text,
+                                      '"ttl_seconds":' || ttl_seconds::text) || '}',
                 null)::switchboard.delivery;
 end;
 comment on function switchboard.accept(text, text, text, text, jsonb, text, integer) is
