@@ -67,7 +67,7 @@ def mock_gateway(bench):
     """The gateway alone: every message is answered by a mock route."""
     path = pathlib.Path(bench.directory) / "mock.json"
     path.write_text(MOCK)
-    with bench.serve(None, api=path) as server:
+    with bench.serve(None, api=path, development="on") as server:
         yield server
 
 
@@ -275,7 +275,7 @@ def one_function(bench, seconds):
     path = pathlib.Path(bench.directory) / "function.json"
     with peers.LambdaFunctions() as node, peers.ServerlessOffline(in_process=False) as offline:
         peers.gateway_file(node.url, path)
-        with bench.serve(None, api=path) as server:
+        with bench.serve(None, api=path, development="on") as server:
             def one_round():
                 return {"ours": echo(server.port, 1, 1, seconds),
                         "offline": echo(offline.port, 1, 1, seconds, path="/", timeout=120)}

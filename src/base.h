@@ -14,6 +14,8 @@
 
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+enum { CACHE_LINE_BYTES = 64 }; /* of the processors that this runs on */
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 /* The struct that contains a member, from a pointer to the member. */
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

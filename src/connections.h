@@ -43,19 +43,35 @@ struct socket_ops {
 };
 
 struct connection {
-    const char *id; /* minted, or of another gateway */
-    char minted_id[CONNECTION_ID_BYTES];
+    /* What a delivery touches stands together, in three cache lines: a fan-out goes over all
+     * connections, and waits for memory more than for anything else. */
     enum connection_state state; /* changed by connection_set_state only */
-    uint32_t ordinal;            /* c-<ordinal> in logs */
-    uint32_t in_flight;          /* message events that the backend has not answered */
-    uint32_t calls;              /* events that integrations outside SQL have not answered */
-    uint32_t held_count;         /* messages that wait for the keys of a token in one of them: */
-    struct message *held;        /* gateway.c's list */
-    uint32_t on_slot;            /* of in_flight, those that the database has; the others wait: */
-    int slot;                    /* the database slot of on_slot, while that is > 0 */
-    int64_t connected_at_ms;     /* Unix */
+    bool is_greeting;            /* until connection_release() */
+    bool has_close;              /* a close frame is to be sent after `out` */
+    bool is_output_pending;      /* on_output was called, the flush has not happened */
+    bool is_paused;              /* on_flow(false) was called */
+    bool is_ended;               /* gateway.c has handed it over to be freed */
+    bool wants_seq;              /* published messages carry seq */
     int64_t last_activity_ms;    /* Unix; a message either way; what touch writes */
     int64_t last_seen_mono_ms;   /* the same and pings, pongs; monotonic, for the idle timer */
+    struct buf out;              /* framed bytes for the socket; limit: max_queue_bytes */
+    size_t out_sent;             /* of them: the socket has taken these, */
+    size_t out_owed;             /* and the frame that it is in the middle of ends behind these */
+    const struct socket_ops *socket_ops; /* NULL until adopted */
+    void *socket;                        /* websocket.c's */
+    struct replay *replay;               /* replay.c's; NULL when nothing is replayed */
+    struct connection *all_prev, *all_next;
+
+    const char *id; /* minted, or of another gateway */
+    char minted_id[CONNECTION_ID_BYTES];
+    uint32_t ordinal;        /* c-<ordinal> in logs */
+    uint32_t in_flight;      /* message events that the backend has not answered */
+    uint32_t calls;          /* events that integrations outside SQL have not answered */
+    uint32_t held_count;     /* messages that wait for the keys of a token in one of them: */
+    struct message *held;    /* gateway.c's list */
+    uint32_t on_slot;        /* of in_flight, those that the database has; the others wait: */
+    int slot;                /* the database slot of on_slot, while that is > 0 */
+    int64_t connected_at_ms; /* Unix */
     int64_t opened_mono_ms;
     int64_t token_expires_mono_ms; /* 0: never */
     int64_t last_ping_mono_ms;     /* of ours; 0 when there was none */
@@ -63,32 +79,19 @@ struct connection {
     char *user_agent; /* NULL when none */
     char *domain_name;
     char *authorizer; /* JSON object text, when integrations outside SQL see it; or NULL */
-    struct buf out;   /* framed bytes for the socket; limit: max_queue_bytes */
-    size_t out_sent;  /* of them: the socket has taken these, */
-    size_t out_owed;  /* and the frame that it is in the middle of ends behind these */
     int close_code;   /* what our close frame carries, and what $disconnect reports */
     char close_reason[CLOSE_REASON_BYTES];
-    struct buf *after_greeting;          /* sent to it while $connect runs; or NULL */
-    bool is_greeting;                    /* until connection_release() */
-    bool has_close;                      /* a close frame is to be sent after `out` */
-    bool is_output_pending;              /* on_output was called, the flush has not happened */
-    bool is_paused;                      /* on_flow(false) was called */
-    const struct socket_ops *socket_ops; /* NULL until adopted */
-    void *socket;                        /* websocket.c's */
-    struct membership *memberships;      /* connections.c's */
-    struct replay *replay;               /* replay.c's; NULL when nothing is replayed */
-    bool is_ended;                       /* gateway.c has handed it over to be freed */
-    bool wants_seq;                      /* published messages carry seq */
-    struct rate_bucket rate;             /* its messages */
-    uint32_t throttled_count;            /* of them past a limit, in a row */
+    struct buf *after_greeting;                  /* sent to it while $connect runs; or NULL */
+    struct membership *memberships;              /* connections.c's */
+    struct rate_bucket rate;                     /* its messages */
+    uint32_t throttled_count;                    /* of them past a limit, in a row */
     struct message_call *waiting, *waiting_last; /* backend_message.c's list, */
     struct connection *ready_next;               /* and its queue */
-    struct connection *all_prev, *all_next;
-    struct connection *ended_next;  /* gateway.c's list */
-    struct connection *touch_next;  /* gateway_clock.c's list, */
-    struct connection **touch_link; /* NULL when not in it */
-    struct connection *wheel_next;  /* gateway_clock.c's wheel, */
-    struct connection **wheel_link; /* NULL when not in it */
+    struct connection *ended_next;               /* gateway.c's list */
+    struct connection *touch_next;               /* gateway_clock.c's list, */
+    struct connection **touch_link;              /* NULL when not in it */
+    struct connection *wheel_next;               /* gateway_clock.c's wheel, */
+    struct connection **wheel_link;              /* NULL when not in it */
 };
 
 struct connections *connections_create(size_t max_queue_bytes) MUST_USE;
@@ -112,6 +115,8 @@ struct connection *connection_find(const struct connections *connections,
                                    const char *id); /* or NULL */
 struct connection *connections_first(const struct connections *connections);
 struct connection *connections_next(const struct connection *connection);
+/* Has the processor fetch what a delivery to it will touch.  NULL is allowed. */
+void connection_prefetch(const struct connection *connection);
 
 /* "c-17"; borrowed from a small ring, good for one log line. */
 const char *connection_tag(const struct connection *connection);

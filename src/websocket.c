@@ -546,6 +546,21 @@ static void on_ready(void *ctx, int events)
         on_event(websocket->ready[i].data.ptr, websocket->ready[i].events);
 }
 
+/* After a fan-out all of them are dirty, and none is in the cache any more. */
+static void prefetch_next(const struct stream *stream)
+{
+    const struct stream *next = stream->dirty_next;
+
+    if (!next)
+        return;
+    connection_prefetch(next->connection);
+    if (next->dirty_next) {
+        __builtin_prefetch(next->dirty_next, 1);
+        __builtin_prefetch((const char *)next->dirty_next + CACHE_LINE_BYTES, 1);
+        __builtin_prefetch((const char *)next->dirty_next + 2 * CACHE_LINE_BYTES, 1);
+    }
+}
+
 static void end_turn(void *ctx)
 {
     struct websocket *websocket = ctx;
@@ -555,6 +570,7 @@ static void end_turn(void *ctx)
         if (stream->connection && stream->unread)
             take_unread(stream);
         websocket->dirty = stream->dirty_next;
+        prefetch_next(stream);
         stream->is_dirty = false;
         if (!stream->connection)
             continue;
