@@ -2,6 +2,7 @@
 #include "commands_internal.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,12 @@ struct cleanup_counts {
     int64_t expired, orphaned, deleted, created, dropped;
 };
 
+/* As long again as a batch took: whoever connects meanwhile has at least half of the database. */
+static void leave_room(int64_t began_ms)
+{
+    (void)poll(NULL, 0, (int)(clock_mono_ms() - began_ms) + 1);
+}
+
 static enum status cleanup_rows(struct pg *pg, const struct config *config,
                                 struct cleanup_counts *counts, struct error *err)
 {
@@ -162,6 +169,7 @@ static enum status cleanup_rows(struct pg *pg, const struct config *config,
     snprintf(days, sizeof(days), "%" PRId64, config->inactive_retention_days);
     for (int i = 0; i < CLEANUP_LIMIT; i++) {
         struct rows *rows = NULL;
+        int64_t began_ms = clock_mono_ms();
         int64_t before = counts->expired + counts->orphaned + counts->deleted;
         enum status st = pg_query(pg,
                                   "select expired, orphaned, deleted"
@@ -176,6 +184,7 @@ static enum status cleanup_rows(struct pg *pg, const struct config *config,
         pg_rows_free(rows);
         if (counts->expired + counts->orphaned + counts->deleted == before)
             return OK;
+        leave_room(began_ms);
     }
     return fail(err, INTERNAL, "the cleanup does not come to an end");
 }

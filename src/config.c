@@ -134,7 +134,7 @@ static const struct setting settings[] = {
     INTEGER(poll_interval_ms, "1000", 10, HOUR_MS, "between two looks at the log when nobody notifies"),
     INTEGER(lease_ms, "30000", 300, HOUR_MS, "after which a node that was not heard of counts as dead"),
     INTEGER(cleanup_interval_s, "900", 0, 86400, "between two runs of the cleanup; 0: never"),
-    INTEGER(cleanup_batch, "1000", 1, 100000, "rows that the cleanup handles in one transaction"),
+    INTEGER(cleanup_batch, "250", 1, 100000, "rows that the cleanup handles in one transaction"),
     INTEGER(inactive_retention_days, "7", 0, 36500, "inactive connections are deleted after that"),
     INTEGER(message_retention_days, "0", 0, 36500, "messages of the log are deleted after that; 0: the profile's, or 30"),
 

@@ -91,7 +91,7 @@ struct config {
     int64_t poll_interval_ms;   /* the follower's safety net, default 1000 */
     int64_t lease_ms;           /* a node's lease, default 30000; heartbeat every third of it */
     int64_t cleanup_interval_s; /* default 900; 0 = never */
-    int64_t cleanup_batch;      /* rows per transaction, default 1000 */
+    int64_t cleanup_batch;      /* rows per transaction, default 250 */
     int64_t inactive_retention_days; /* default 7 */
     int64_t message_retention_days;  /* default 0 = the profile's, else 30 */
 

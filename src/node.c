@@ -17,6 +17,7 @@
 enum { RETRY_MS = 1000 };
 
 struct cleanup {
+    int64_t began_ms; /* the batch */
     int64_t expired, orphaned, deleted;
 };
 
@@ -336,8 +337,8 @@ static void on_cleaned(void *ctx, const struct error *err, const struct rows *ro
     metrics->cleanup_deleted += (uint64_t)deleted;
     if (expired > 0)
         follower_wake(node->env.follower); /* their sockets are closed through the log */
-    if (expired + orphaned + deleted > 0)
-        clean_batch(node);
+    if (expired + orphaned + deleted > 0) /* as long again: others want the database, too */
+        loop_timer_set(node->cleanup_timer, loop_now_ms(node->env.loop) - cleanup->began_ms + 1, 0);
     else
         maintain_partitions(node);
 }
@@ -350,6 +351,7 @@ static void clean_batch(struct node *node)
     snprintf(batch, sizeof(batch), "%lld", (long long)node->env.config->cleanup_batch);
     snprintf(retention, sizeof(retention), "%lld",
              (long long)node->env.config->inactive_retention_days);
+    node->cleanup.began_ms = loop_now_ms(node->env.loop);
     call(node, STORE_EVENT,
          "select expired, orphaned, deleted from switchboard.cleanup_connections($1, $2)", params,
          ARRAY_LEN(params), on_cleaned);
