@@ -682,7 +682,7 @@ CREATE INDEX websocket_subscriptions_connection_idx ON switchboard.websocket_sub
 -- Name: websocket_outbox websocket_outbox_wake; Type: TRIGGER; Schema: switchboard; Owner: -
 --
 
-CREATE CONSTRAINT TRIGGER websocket_outbox_wake AFTER INSERT ON switchboard.websocket_outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((COALESCE(current_setting('switchboard.wake'::text, true), ''::text) = ''::text)) EXECUTE FUNCTION switchboard.wake_nodes();
+CREATE CONSTRAINT TRIGGER websocket_outbox_wake AFTER INSERT ON switchboard.websocket_outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION switchboard.wake_nodes();
 
 --
 -- Name: SCHEMA switchboard; Type: ACL; Schema: -; Owner: -

@@ -184,7 +184,8 @@ static enum status cleanup_rows(struct pg *pg, const struct config *config,
         pg_rows_free(rows);
         if (counts->expired + counts->orphaned + counts->deleted == before)
             return OK;
-        leave_room(began_ms);
+        if (counts->expired + counts->orphaned + counts->deleted - before >= config->cleanup_batch)
+            leave_room(began_ms);
     }
     return fail(err, INTERNAL, "the cleanup does not come to an end");
 }

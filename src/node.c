@@ -337,8 +337,11 @@ static void on_cleaned(void *ctx, const struct error *err, const struct rows *ro
     metrics->cleanup_deleted += (uint64_t)deleted;
     if (expired > 0)
         follower_wake(node->env.follower); /* their sockets are closed through the log */
-    if (expired + orphaned + deleted > 0) /* as long again: others want the database, too */
+    if (expired + orphaned + deleted >= node->env.config->cleanup_batch)
+        /* There is much to do: a pause as long as that took, for others want the database, too. */
         loop_timer_set(node->cleanup_timer, loop_now_ms(node->env.loop) - cleanup->began_ms + 1, 0);
+    else if (expired + orphaned + deleted > 0)
+        clean_batch(node);
     else
         maintain_partitions(node);
 }
