@@ -7,7 +7,8 @@
  * for it but goes down another database connection, so that a slow client is slow alone.
  *
  * The headers are for $connect routes alone, and most of what a handshake has.  So they are not
- * sent while there is no such route; the database says when there is one.
+ * sent while there is no such route, or one that does not read them (connect_headers in the
+ * "$settings" of its schema); the database says so, and when that changes.
  */
 #include "backend_internal.h"
 
@@ -71,7 +72,7 @@ struct connect_queue {
     struct connect_request **last;
     struct connect_batch *in_flight;
     size_t in_flight_count;
-    bool skips_headers; /* there was no $connect route when last asked */
+    bool skips_headers; /* nobody read them when last asked */
     struct deferred deferred;
     struct timer *timer;
     bool is_ticking;
@@ -254,7 +255,7 @@ static void on_batch_registered(struct connect_batch *batch, const struct rows *
         request = request_of(batch, rows, row);
         if (!request) {
             is_accepted = is_accepted || result_is(rows, row, "accepted");
-            queue->skips_headers = queue->skips_headers || result_is(rows, row, "no_route");
+            queue->skips_headers = queue->skips_headers || result_is(rows, row, "no_headers");
             continue;
         }
         if (result_is(rows, row, "accept"))

@@ -215,6 +215,28 @@ $$;
 comment on function switchboard.handshake_events(text, text[], text[], bigint[], text[], text[], jsonb[], jsonb[], jsonb[]) is
     'Internal: handshakes as an array of switchboard.event, in the same order.';
 
+create or replace function switchboard.reads_headers(schema_name text)
+returns boolean
+language plpgsql stable
+as $$
+declare
+    settings jsonb;
+begin
+    if schema_name is null then
+        return false;
+    end if;
+    if pg_catalog.to_regprocedure(pg_catalog.format('%I."$settings"()', schema_name)) is not null then
+        execute pg_catalog.format('select %I."$settings"()', schema_name) into settings;
+    end if;
+    return settings -> 'connect_headers' is distinct from 'false';
+exception
+    when others then -- a mistake in the settings is not the client's
+        return true;
+end;
+$$;
+comment on function switchboard.reads_headers(text) is
+    'Internal: whether the "$connect" of this schema (null: there is none) is to get the headers; its "$settings" may say connect_headers: false.';
+
 create or replace function switchboard.insert_handshakes(
     node_id text, endpoint text, ttl_ms bigint, stage text, connection_ids text[],
     connected_at_ms bigint[], source_ips text[], user_agents text[])
@@ -264,12 +286,11 @@ declare
     schema_name constant text := switchboard.find_route(routes, '$connect');
     before text;
 begin
-    if schema_name is not null and headers is null then
+    if not switchboard.reads_headers(schema_name) then
+        return next row (-1, 'no_headers', null, null, null)::switchboard.event_result;
+    elsif headers is null then
         return next row (-1, 'headers', null, null, null)::switchboard.event_result;
         return;
-    end if;
-    if schema_name is null then
-        return next row (-1, 'no_route', null, null, null)::switchboard.event_result;
     end if;
     return next row (-1, 'accepted', null, null, null)::switchboard.event_result;
     if schema_name is null and pg_catalog.array_position(claims, null) = 1
@@ -294,7 +315,7 @@ begin
 end;
 $$;
 comment on function switchboard.register_connections(text[], text, text, bigint, text, text[], text[], bigint[], text[], text[], jsonb[], text[], jsonb[]) is
-    'The same for the handshakes of a node.  accepted: so is every event that has no verdict of its own; no_route: there is no "$connect", so headers may be null; headers: there is one, nothing was done, and they are wanted.';
+    'The same for the handshakes of a node.  accepted: so is every event that has no verdict of its own; no_headers: nobody reads them, so they may be null; headers: somebody does, nothing was done, and they are wanted.';
 
 create or replace function switchboard.restore_connections(
     node_id text, endpoint text, ttl_ms bigint, connections jsonb)

@@ -30,7 +30,7 @@ begin
             if part -> 'shared_transactions' = 'true' then
                 shared := shared || candidate;
             end if;
-            merged := part - 'shared_transactions' || merged;
+            merged := part - 'shared_transactions' - 'connect_headers' || merged;
         end if;
     end loop;
     if shared <> '{}' then

@@ -17,7 +17,8 @@ begin atomic
                               'connection_ttl_seconds', 7200,
                               'message_retention_days', 30,
                               'auth', 'off',
-                              'shared_transactions', true);
+                              'shared_transactions', true,
+                              'connect_headers', false);
 end;
 comment on function careconnect."$settings"() is
     'What this profile asks of the service.';

@@ -2,7 +2,7 @@
 -- Messages that share a transaction, and the handshakes of a node.
 begin;
 \ir lib/helpers.sql
-select plan(36);
+select plan(39);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
@@ -132,38 +132,46 @@ language sql as $$
                coalesce(queries, array_fill(null::text, array[cardinality(ids)])), headers);
 $$;
 select results_eq($$ select event_index, kind from pg_temp.handshakes('{p1,p2}', '{}') $$,
-    $$ values (-1, 'no_route'), (-1, 'accepted') $$, 'without a route all are accepted, and no headers are wanted');
+    $$ values (-1, 'no_headers'), (-1, 'accepted') $$, 'without a route all are accepted, and no headers are wanted');
 select from pg_temp.connect('json-1', null, '{}');
 select is((select to_jsonb(c) - 'connection_id' - 'expires_at' - 'api_gateway_endpoint' from pg_temp.connection('p1') as c),
           (select to_jsonb(c) - 'connection_id' - 'expires_at' - 'api_gateway_endpoint' from pg_temp.connection('json-1') as c),
           'the row is the same as that of an event in JSON');
 select is((select expires_at from pg_temp.connection('p2')), now() + interval '60 s', 'it lives for ttl_ms');
 select results_eq($$ select event_index, kind from pg_temp.handshakes('{p1}', '{}') $$,
-    $$ values (-1, 'no_route'), (-1, 'accepted') $$, 'registering again is no error');
-select results_eq($$ select event_index, kind from pg_temp.handshakes('{c1}') $$,
+    $$ values (-1, 'no_headers'), (-1, 'accepted') $$, 'registering again is no error');
+create schema heads;
+create function heads."$connect"(event switchboard.event) returns setof switchboard.delivery
+language sql as $$ select * from switchboard.reply(to_jsonb(event) - 'connection_id' - 'request_id') $$;
+select results_eq($$ select event_index, kind from pg_temp.handshakes('{c1}', '{heads}') $$,
     $$ values (-1, 'headers') $$, 'there is a route: it wants the headers');
 select is_empty($$ select from pg_temp.connection('c1') $$, 'and nothing was done');
+create function heads."$settings"() returns jsonb language sql as $$ select '{"connect_headers": false}'::jsonb $$;
+select results_eq($$ select event_index, kind, payload::jsonb -> 'headers' from pg_temp.handshakes('{n0}', '{heads}') $$,
+    $$ values (-1, 'no_headers', null::jsonb), (-1, 'accepted', null), (0, 'reply', 'null'::jsonb) $$, 'unless its schema says no');
+create or replace function heads."$settings"() returns jsonb language sql as $$ select to_jsonb(1 / 0) $$;
+select results_eq($$ select event_index, kind from pg_temp.handshakes('{c1}', '{heads}') $$,
+    $$ values (-1, 'headers') $$, 'a mistake in there says nothing');
+drop function heads."$settings"();
+select is(switchboard.profile_settings('{careconnect}') -> 'connect_headers', null, 'it is no setting of the service');
 select results_eq(
     $$ select event_index, kind, payload::jsonb ->> 'sessionId'
          from pg_temp.handshakes('{c1,c2,c3}', queries => array['{"email": "Ann@X.org"}', '{"type": "wrong"}', null],
                                  headers => array['{"Host": "h"}', '{}', '{}']::jsonb[]) $$,
-    $$ values (-1, 'accepted', null), (0, 'reply', 'c1'), (1, 'refuse', null), (2, 'reply', 'c3') $$,
+    $$ values (-1, 'no_headers', null), (-1, 'accepted', null), (0, 'reply', 'c1'), (1, 'refuse', null), (2, 'reply', 'c3') $$,
     'the route runs for each; who is not named is accepted');
 select results_eq($$ select connection_id, user_email from switchboard.websocket_connections where connection_id like 'c_' order by 1 $$,
     $$ values ('c1', 'ann@x.org'), ('c3', null) $$, 'who was refused has no row');
 select results_eq(
     $$ select event_index, kind from pg_temp.handshakes('{u1,u2}', '{}', claims => array[null, '{"userId": "u-2", "email": "Two@x.org"}']::jsonb[]) $$,
-    $$ values (-1, 'no_route'), (-1, 'accepted'), (-1, 'published') $$, 'claims publish the subscription of the user');
+    $$ values (-1, 'no_headers'), (-1, 'accepted'), (-1, 'published') $$, 'claims publish the subscription of the user');
 select results_eq($$ select connection_id, user_id, user_email from switchboard.websocket_connections where connection_id in ('u1', 'u2') order by 1 $$,
     $$ values ('u1', null, null), ('u2', 'u-2', 'two@x.org') $$, 'and say who it is');
 select results_eq('select kind, target, payload from pg_temp.published()', $$ values ('subscribe', 'u2', 'user:u-2') $$, 'the node is told');
 select results_eq(
-    $$ select event_index, kind from pg_temp.handshakes('{r1}', '{}', queries => array['{"resume": "{\"room:a\": 0}"}']) where kind not in ('no_route', 'accepted', 'published') $$,
+    $$ select event_index, kind from pg_temp.handshakes('{r1}', '{}', queries => array['{"resume": "{\"room:a\": 0}"}']) where kind not in ('no_headers', 'accepted', 'published') $$,
     $$ select event_index, kind from pg_temp.connect('r2', '{"resume": "{\"room:a\": 0}"}', '{}') where kind not in ('accept', 'published') $$,
     '?resume= is answered as in JSON');
-create schema heads;
-create function heads."$connect"(event switchboard.event) returns setof switchboard.delivery
-language sql as $$ select * from switchboard.reply(to_jsonb(event) - 'connection_id' - 'request_id') $$;
 select is((select payload::jsonb from pg_temp.handshakes('{h1}', '{heads}', array['{"q": "1"}'], array['{"Host": "ws.example.com"}'::jsonb],
                                                          array['{"userId": "x"}'::jsonb]) where kind = 'reply'),
           (select payload::jsonb from pg_temp.connect('h2', '{"q": "1"}', '{heads}', '{"userId": "x"}') where kind = 'reply'),
