@@ -53,7 +53,7 @@ def judge(row, results):
                        "reference": reference, "ratio": middle, "least": min(values),
                        "most": max(values), "met": is_met})
     medians = {name: statistics.median(one[name] for one in results) for name in results[0]}
-    return {"name": row["name"], "what": row["what"].replace("{many}", f"{lab.many():,}"),
+    return {"name": row["name"], "commit": commit(), "what": row["what"].replace("{many}", f"{lab.many():,}"),
             "unit": row["unit"], "medians": medians, "rounds": results, "targets": judged}
 
 

@@ -96,7 +96,9 @@ def plot(run):
 def heading(run):
     about = run["about"]
     versions = ", ".join(about["peers"].values())
-    return (f"Measured on {about['date']} at commit `{about['commit']}` on {about['processor']},"
+    commits = list(dict.fromkeys(row.get("commit", about["commit"]) for row in run["rows"]))
+    commits = ", ".join(f"`{commit}`" for commit in commits)
+    return (f"Measured on {about['date']} at commit {commits} on {about['processor']},"
             f" the clients on the same processors: medians of {about['rounds']} rounds of"
             f" {about['seconds']:g} s, ours and its references in turn. Against {versions}.")
 
@@ -112,8 +114,18 @@ def write_readme(run):
     path.write_text(pattern.sub(lambda _: new, text))
 
 
+def merge(run):
+    """Rows that were not measured this time stay as they were, with the commit that they are of."""
+    path = RESULTS / "latest.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    now = {row["name"]: row for row in run["rows"]}
+    rows = [now.pop(row["name"], row) for row in before]
+    return {**run, "rows": rows + list(now.values())}
+
+
 def write(run):
     RESULTS.mkdir(exist_ok=True)
+    run = merge(run)
     (RESULTS / "latest.json").write_text(json.dumps(run, indent=1) + "\n")
     (RESULTS / "latest.md").write_text(f"# Figures\n\n{heading(run)}\n\n{table(run)}\n")
     (RESULTS / "latest.svg").write_text(plot(run))

@@ -119,15 +119,21 @@ static void keep_alone(struct message_queue *queue, const char *route_key, int64
     habit_of(queue, route_key)->alone_until_ms = loop_now_ms(queue->backend->env.loop) + for_ms;
 }
 
-static bool may_share(struct message_queue *queue, const struct message_call *call)
+/* With the messages of its own connection, which wait for it anyway. */
+static bool may_share_at_home(struct message_queue *queue, const struct message_call *call)
 {
     const struct backend_env *env = &queue->backend->env;
     const struct habit *habit = habit_of(queue, call->route_key);
-    int64_t now = loop_now_ms(env->loop);
 
     return *env->settings->shared_schemas && env->config->message_batch_rows > 1 &&
            !call->is_alone && !*call->refusal_code && call->steps == 0 &&
-           habit->fast_until_ms > now && habit->alone_until_ms <= now;
+           habit->alone_until_ms <= loop_now_ms(env->loop);
+}
+
+static bool may_share(struct message_queue *queue, const struct message_call *call)
+{
+    return may_share_at_home(queue, call) &&
+           habit_of(queue, call->route_key)->fast_until_ms > loop_now_ms(queue->backend->env.loop);
 }
 
 /* ---- the end of a message ---- */
@@ -514,10 +520,24 @@ static bool is_full(const struct group *group)
     return group->count >= group->most || group->alone >= group->most_alone;
 }
 
+/* One that goes in company is not alone, even if that is its own connection's only. */
+static bool counts_as_alone(struct message_queue *queue, const struct group *group,
+                            const struct message_call *call)
+{
+    const struct message_call *before = group->count > 0 ? group->calls[group->count - 1] : NULL;
+
+    if (may_share(queue, call))
+        return false;
+    return !before || before->connection != call->connection || !may_share_at_home(queue, call) ||
+           !may_share_at_home(queue, before);
+}
+
 static void take_from(struct message_queue *queue, struct connection *connection, int lane,
                       struct group *group)
 {
-    while (connection->waiting && !is_full(group)) {
+    while (
+        connection->waiting && group->count < group->most &&
+        (group->alone < group->most_alone || !counts_as_alone(queue, group, connection->waiting))) {
         struct message_call *call = connection->waiting;
 
         connection->waiting = call->next;
@@ -529,9 +549,8 @@ static void take_from(struct message_queue *queue, struct connection *connection
         connection->on_slot++;
         if (lane >= 0)
             queue->in_flight[lane]++;
+        group->alone += counts_as_alone(queue, group, call);
         group->calls[group->count++] = call;
-        if (!may_share(queue, call))
-            group->alone++;
     }
 }
 
@@ -550,11 +569,25 @@ static void take_group(struct message_queue *queue, int lane, struct group *grou
     }
 }
 
+/* How many from there on may be one call: neighbours that are all fast, or all of one connection.
+ */
+static size_t count_sharing(struct message_queue *queue, const struct group *group, size_t from)
+{
+    size_t fast = from;
+    size_t home = from;
+
+    while (fast < group->count && may_share(queue, group->calls[fast]))
+        fast++;
+    while (home < group->count && may_share_at_home(queue, group->calls[home]) &&
+           group->calls[home]->connection == group->calls[from]->connection)
+        home++;
+    return (fast > home ? fast : home) - from;
+}
+
 static void send_group(struct message_queue *queue, const struct group *group)
 {
     for (size_t i = 0, n; i < group->count; i += n) {
-        for (n = 0; i + n < group->count && may_share(queue, group->calls[i + n]); n++)
-            continue;
+        n = count_sharing(queue, group, i);
         if (n > 1) {
             send_batch(queue, group->calls + i, n);
         } else {
