@@ -117,9 +117,10 @@ def write_readme(run):
 def merge(run):
     """Rows that were not measured this time stay as they were, with the commit that they are of."""
     path = RESULTS / "latest.json"
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    before = json.loads(path.read_text()) if path.exists() else {"rows": []}
     now = {row["name"]: row for row in run["rows"]}
-    rows = [now.pop(row["name"], row) for row in before]
+    rows = [now.pop(row["name"], {"commit": before["about"]["commit"], **row})
+            for row in before["rows"]]
     return {**run, "rows": rows + list(now.values())}
 
 
