@@ -435,24 +435,18 @@ static void send_handshakes(struct connect_batch *batch, int slot, struct params
 
     params.values[params.count++] = queue->backend->env.config->stage;
     buf_init(&text, SIZE_MAX); /* a few times max_head_bytes, as all of it for each request */
-    for (size_t i = 0; i < CONNECT_ARRAYS; i++) {
-        buf_init(&arrays[i], SIZE_MAX);
-        pgarray_begin(&arrays[i]);
-    }
+    pgarrays_begin(arrays, CONNECT_ARRAYS);
     for (size_t i = 0; i < batch->count; i++)
         add_request(queue, batch->requests[i], arrays, &text);
-    for (size_t i = 0; i < CONNECT_ARRAYS; i++) {
-        pgarray_end(&arrays[i]);
-        params.values[params.count++] = buf_str(&arrays[i]);
-    }
+    pgarrays_end(arrays, CONNECT_ARRAYS, params.values + params.count);
+    params.count += CONNECT_ARRAYS;
     if (queue->skips_headers)
         params.values[params.count - 1] = NULL;
     call_register(batch, slot,
                   "select " RESULT_COLUMNS " from switchboard.register_connections($1, $2, $3, $4,"
                   " $5, $6, $7, $8, $9, $10, $11, $12, $13)",
                   "register_connections", params);
-    for (size_t i = 0; i < CONNECT_ARRAYS; i++)
-        buf_done(&arrays[i]);
+    pgarrays_done(arrays, CONNECT_ARRAYS);
     buf_done(&text);
 }
 

@@ -491,20 +491,13 @@ static void send_batch(struct message_queue *queue, struct message_call **calls,
     batch->count = count;
     batch->sent_ms = loop_waited_ms(env->loop);
     memcpy(batch->calls, calls, count * sizeof(*calls));
-    for (size_t i = 0; i < BATCH_ARRAYS; i++) {
-        buf_init(&arrays[i], SIZE_MAX); /* each message is bounded, and so is their number */
-        pgarray_begin(&arrays[i]);
-    }
+    pgarrays_begin(arrays, BATCH_ARRAYS); /* each message is bounded, and so is their number */
     for (size_t i = 0; i < count; i++)
         add_to_arrays(calls[i], arrays);
-    for (size_t i = 0; i < BATCH_ARRAYS; i++) {
-        pgarray_end(&arrays[i]);
-        params[BATCH_PARAMS - BATCH_ARRAYS + i] = buf_str(&arrays[i]);
-    }
+    pgarrays_end(arrays, BATCH_ARRAYS, params + BATCH_PARAMS - BATCH_ARRAYS);
     env->metrics->message_batches++;
     store_call(env->store, &query, on_batch_handled, batch);
-    for (size_t i = 0; i < BATCH_ARRAYS; i++)
-        buf_done(&arrays[i]);
+    pgarrays_done(arrays, BATCH_ARRAYS);
 }
 
 /* ---- groups ---- */

@@ -20,6 +20,28 @@ void pgarray_end(struct buf *out)
     buf_addc(out, '}');
 }
 
+void pgarrays_begin(struct buf arrays[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_init(&arrays[i], SIZE_MAX);
+        pgarray_begin(&arrays[i]);
+    }
+}
+
+void pgarrays_end(struct buf arrays[], size_t count, const char *texts[])
+{
+    for (size_t i = 0; i < count; i++) {
+        pgarray_end(&arrays[i]);
+        texts[i] = buf_str(&arrays[i]);
+    }
+}
+
+void pgarrays_done(struct buf arrays[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        buf_done(&arrays[i]);
+}
+
 static bool needs_escape(char c)
 {
     return c == '"' || c == '\\';

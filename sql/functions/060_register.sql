@@ -257,17 +257,10 @@ begin
            as h (connection_id, connected_at_ms, source_ip, user_agent);
 exception
     when unique_violation then
-        insert into switchboard.websocket_connections as c (
-            connection_id, connection_type, api_gateway_endpoint, node_id, stage, source_ip,
-            user_agent, connected_at, expires_at)
-        select h.connection_id, 'local', insert_handshakes.endpoint, insert_handshakes.node_id,
-               insert_handshakes.stage, h.source_ip, h.user_agent,
-               timestamptz 'epoch' + h.connected_at_ms * interval '1 millisecond',
-               pg_catalog.now() + insert_handshakes.ttl_ms * interval '1 millisecond'
-          from unnest(insert_handshakes.connection_ids, insert_handshakes.connected_at_ms,
-                      insert_handshakes.source_ips, insert_handshakes.user_agents)
-               as h (connection_id, connected_at_ms, source_ip, user_agent)
-            on conflict on constraint websocket_connections_pkey do nothing;
+        perform switchboard.insert_connections(
+                    node_id, endpoint, ttl_ms,
+                    switchboard.handshake_events(stage, connection_ids, null, connected_at_ms,
+                                                 source_ips, user_agents, null, null, null), '{}');
 end;
 $$;
 comment on function switchboard.insert_handshakes(text, text, bigint, text, text[], bigint[], text[], text[]) is
