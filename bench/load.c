@@ -77,6 +77,7 @@ static const struct option_entry entries[] = {
     {"--outstanding", COUNT, STORM | FANOUT, AT(outstanding),
      "handshakes (256) or messages (1) under way"},
     {"--in-flight", COUNT, ECHO | PUBLISH, AT(in_flight), "messages under way of each (1)"},
+    {"--mixed", COUNT, ECHO, AT(mixed), "1: an answer may come to another connection (0)"},
     {"--idle", COUNT, ECHO, AT(idle), "connections besides that do nothing (0)"},
     {"--send", TEXT, TIMED, AT(send), "text with {n} and {c}"},
     {"--expect", TEXT, TIMED | LISTEN, AT(expect), "what comes of it (the same)"},

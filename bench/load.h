@@ -34,6 +34,7 @@ struct options {
     const char *expect;
     size_t outstanding;
     size_t in_flight;
+    size_t mixed; /* not 0: an answer may come to another connection than the one that asked */
     size_t idle;
     double repeat_seconds;
 

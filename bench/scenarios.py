@@ -14,6 +14,7 @@ import lab
 import peers
 
 ECHO = '{"m": {n}, "n": {c}, "action": "echo"}'  # as jsonb is printed
+ECHO_ANYBODY = '{"m": 1, "n": 1, "action": "echo"}'
 SHOUT = '{"n": {n}, "action": "shout"}'
 SENT = '{"n":{n},"action":"shout"}'
 PUBLISH = '{"c": {c}, "n": {n}, "action": "publish"}'
@@ -274,8 +275,7 @@ def memory(bench, _seconds, connections):
 
 @contextlib.contextmanager
 def one_function(bench, seconds):
-    """As it comes, serverless-offline has a thread for every function call, and mixes up the answers
-    of clients that ask at the same time: so one client asks, one message after the other."""
+    """What one message takes to the function and back."""
     path = pathlib.Path(bench.directory) / "function.json"
     with peers.LambdaFunctions() as node, peers.ServerlessOffline(in_process=False) as offline:
         peers.gateway_file(node.url, path)
@@ -288,16 +288,20 @@ def one_function(bench, seconds):
 
 @contextlib.contextmanager
 def functions(bench, seconds):
+    """As it comes, serverless-offline has a thread for every function call, and mixes up the answers
+    of clients that ask at the same time: there, an answer may come to another client."""
     path = pathlib.Path(bench.directory) / "functions.json"
     bare_path = pathlib.Path(bench.directory) / "bare.json"
     with peers.LambdaFunctions() as node, peers.ServerlessOffline() as in_process, \
-            lab.reference("invoke") as invoke:
+            peers.ServerlessOffline(in_process=False) as offline, lab.reference("invoke") as invoke:
         peers.gateway_file(node.url, path)
         peers.gateway_file(f"http://127.0.0.1:{invoke}/2015-03-31/functions/app/invocations",
                            bare_path)
         with bench.serve(None, api=path) as server, bench.serve(None, api=bare_path) as bare:
             def one_round():
                 return {"ours": echo(server.port, 100, 1, seconds),
+                        "offline": echo(offline.port, 100, 1, seconds, path="/", mixed=1,
+                                        text=ECHO_ANYBODY),
                         "in_process": echo(in_process.port, 100, 1, seconds, path="/"),
                         "gateway_alone": echo(bare.port, 100, 1, seconds)}
             yield one_round
@@ -474,7 +478,8 @@ ROWS = [
     row("function", "event, gateway, Lambda function in Node, reply; one client", "events/s",
         one_function, [("ours", "offline", ">=", 10, "serverless-offline, same handler")]),
     row("functions", "the same, 100 clients", "events/s",
-        functions, [("ours", "in_process", ">=", 10, "serverless-offline --useInProcess"),
+        functions, [("ours", "offline", ">=", 10, "serverless-offline, same handler"),
+                    ("ours", "in_process", ">=", 10, "serverless-offline --useInProcess"),
                     ("gateway_alone", "in_process", ">=", 10,
                      "the same, our function being one that takes no time")]),
     row("sender", "signed POSTs to `@connections`, 64 in flight", "posts/s", sender,

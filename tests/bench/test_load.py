@@ -35,7 +35,7 @@ class Faulty:
         self.loop.run_forever()
 
     async def start(self):
-        self.server = await serve(self.echo, "127.0.0.1", 0, compression=None)
+        self.server = await serve(lambda socket: self.echo(socket), "127.0.0.1", 0, compression=None)
         self.port = self.server.sockets[0].getsockname()[1]
         self.started.set()
 
@@ -97,6 +97,36 @@ def test_a_wrong_or_missing_frame_is_a_failed_run(faulty, fault):
     done = run(faulty.port)
     assert done.returncode == 1 and done.stderr.startswith("load: "), done
     assert not done.stdout
+
+
+class Crossing:
+    """Two connections, and each gets the other's answers."""
+
+    def __init__(self, faulty, lost=None):
+        self.sockets = []
+        self.number = 0
+        self.lost = lost
+        faulty.echo = self.echo
+
+    async def echo(self, socket):
+        self.sockets.append(socket)
+        mine = self.sockets.index(socket)
+        async for text in socket:
+            self.number += 1
+            if self.number != self.lost:
+                await self.sockets[(mine + 1) % len(self.sockets)].send(text)
+
+
+SAME = ("--in-flight", "1", "--send", '{"m": 1}')
+
+
+@pytest.mark.parametrize("lost, words, status", [
+    (None, ("--mixed", "1"), 0), (None, ("--send", '{"c": {c}}'), 1), (20, ("--mixed", "1"), 1),
+], ids=["it may", "it may not", "it may, and one is missing"])
+def test_an_answer_to_another_connection(faulty, lost, words, status):
+    Crossing(faulty, lost)
+    done = run(faulty.port, *SAME, *words)
+    assert done.returncode == status, done
 
 
 def test_nobody_there_is_a_failed_run(faulty):
