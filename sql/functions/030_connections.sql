@@ -1,6 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- 030_connections.sql - acting on connections from routes and applications: sending, subscribing, closing.
 -- Repeatable: applied again whenever this file changes.
+--
+-- What is called once for each connection or message has enable_seqscan off, as have the functions of
+-- that kind elsewhere: PostgreSQL keeps their plans, and one that was made while the table was small
+-- would read all of it, for each, when it has grown, until the table is analyzed again.
 
 create or replace view switchboard.live_connections as
 select c.connection_id, c.user_id, c.user_email, c.user_name, c.subscription_type, c.connection_type,
@@ -29,12 +33,15 @@ comment on function switchboard.active_connection_count() is
 
 create or replace function switchboard.is_live(connection_id text)
 returns boolean
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
-    select exists (select
+begin
+    return exists (select
                      from switchboard.live_connections as c
                     where c.connection_id = is_live.connection_id);
+end;
 $$;
 comment on function switchboard.is_live(text) is
     'Whether this connection is live.';
@@ -43,6 +50,7 @@ create or replace function switchboard.post_to_connection(connection_id text, pa
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     if not exists (select
@@ -75,6 +83,7 @@ create or replace function switchboard.send_to_user(user_id text, payload jsonb)
 returns integer
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     reached integer;
@@ -95,6 +104,7 @@ create or replace function switchboard.subscribe(connection_id text, topic text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     -- The lock (compatible with touching) keeps the connection from being deregistered before this
@@ -126,6 +136,7 @@ create or replace function switchboard.unsubscribe(connection_id text, topic tex
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     delete from switchboard.websocket_subscriptions as s
@@ -166,6 +177,7 @@ create or replace function switchboard.set_metadata(connection_id text, changes 
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     update switchboard.websocket_connections as c
@@ -189,6 +201,7 @@ create or replace function switchboard.identify(
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     old_user_id text;
@@ -226,6 +239,7 @@ comment on function switchboard.identify(text, text, text, text, jsonb, text, js
 create or replace function switchboard.leave_topics(connection_id text, user_id text)
 returns void
 language plpgsql
+set enable_seqscan = off
 as $$
 begin
     with gone as (

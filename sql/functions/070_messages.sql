@@ -7,6 +7,7 @@ create or replace function switchboard.message_event(
     user_agent text, connected_at_ms bigint, body text, token jsonb)
 returns switchboard.event
 language plpgsql
+set enable_seqscan = off -- see 030_connections.sql
 as $$
 declare
     event switchboard.event;
@@ -82,25 +83,38 @@ $$;
 comment on function switchboard.handle_message(text[], text, text, text, text, text, text, text, bigint, text, jsonb) is
     'Runs the route of one message and returns its deliveries; published when it published; forbidden when no route matches.  Exceptions of the route come through.';
 
+-- Planned once: with plans of its own for each call, planning is most of what it takes.
 create or replace function switchboard.message_events(
     route_keys text[], connection_ids text[], request_ids text[], message_ids text[], stage text,
     source_ips text[], user_agents text[], connected_at_ms bigint[], bodies text[], parsed jsonb[],
     tokens jsonb[])
 returns switchboard.event[]
-language sql stable
+language plpgsql stable
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
-    select pg_catalog.array_agg(
-               row (m.connection_id, m.request_id, m.message_id, 'MESSAGE', m.route_key, m.body,
+begin
+    return array(
+        select row (m.connection_id, m.request_id, m.message_id, 'MESSAGE', m.route_key, m.body,
                     m.raw_body, null, null, m.token, c.user_id, c.user_email, c.user_name, c.claims,
                     c.subscription_type, c.metadata, message_events.stage, m.source_ip, m.user_agent,
-                    timestamptz 'epoch' + m.connected_at_ms * interval '1 millisecond',
+                    timestamptz 'epoch' + m.connected_at * interval '1 millisecond',
                     null, null)::switchboard.event
-               order by m.position)
-      from unnest(route_keys, connection_ids, request_ids, message_ids, source_ips,
-                  user_agents, connected_at_ms, bodies, parsed, tokens) with ordinality
-           as m (route_key, connection_id, request_id, message_id, source_ip, user_agent,
-                 connected_at_ms, raw_body, body, token, position)
-      left join switchboard.websocket_connections as c on c.connection_id = m.connection_id;
+          from unnest(message_events.route_keys, message_events.connection_ids,
+                      message_events.request_ids, message_events.message_ids,
+                      message_events.source_ips, message_events.user_agents,
+                      message_events.connected_at_ms, message_events.bodies, message_events.parsed,
+                      message_events.tokens) with ordinality
+               as m (route_key, connection_id, request_id, message_id, source_ip, user_agent,
+                     connected_at, raw_body, body, token, position)
+          -- Not joined but looked up, each by its key.
+          left join lateral (select f.user_id, f.user_email, f.user_name, f.claims,
+                                    f.subscription_type, f.metadata
+                               from switchboard.websocket_connections as f
+                              where f.connection_id = m.connection_id
+                             offset 0) as c on true
+         order by m.position);
+end;
 $$;
 comment on function switchboard.message_events(text[], text[], text[], text[], text, text[], text[], bigint[], text[], jsonb[], jsonb[]) is
     'Internal: MESSAGE events, as message_event() makes one, in the order of the arrays.';

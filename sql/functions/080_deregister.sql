@@ -97,6 +97,7 @@ create or replace function switchboard.touch_connections(
 returns integer
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     ttl constant interval := nullif(renew_ttl_ms, 0) * interval '1 millisecond';

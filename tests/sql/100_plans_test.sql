@@ -3,7 +3,7 @@
 -- a copy of their queries would prove nothing.  In a transaction of its own, on tables with content.
 begin;
 \ir lib/helpers.sql
-select plan(55);
+select plan(69);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
@@ -156,5 +156,35 @@ select is(pg_temp.scans(query), 0::bigint, 'no table is scanned by ' || substrin
       $$ select switchboard.forget_connections('{w1,w2,w3}') $$,
       $$ select * from switchboard.read_resume('w7', '{"w": 1}', 10, 'plans', 60000) $$,
       $$ select switchboard.take_message_tokens('w8', 'x', '{1,1,1}', '{1,1,1}') $$]) as query;
+
+-- ---- plans from when there was nearly nothing ----
+-- Until a table that has grown is analyzed again, PostgreSQL goes on with the plans that it has kept.
+truncate switchboard.websocket_connections, switchboard.websocket_subscriptions;
+insert into switchboard.websocket_connections (connection_id, connection_type, node_id, user_id, expires_at)
+select 'g' || n, 'local', 'test-node', 'u' || n, now() + interval '1 h' from generate_series(1, 3) as n;
+analyze switchboard.websocket_connections;
+analyze switchboard.websocket_subscriptions;
+create temporary table per_event as
+select query from unnest(array[
+      $$ select * from switchboard.handle_message('{careconnect}', '$default', 'g2', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"type": "heartbeat"}', null) $$,
+      $$ select * from switchboard.handle_messages('{careconnect}', '{careconnect}', 'dev', '{$default,$default}', '{g2,g3}', '{r,s}', '{m,n}', '{ip,ip}', '{ua,ua}', '{0,0}', array['{"type": "heartbeat"}', '{}'], array[null, null]::jsonb[]) $$,
+      $$ select switchboard.touch_connections('{g1,g2,g3}', '{1,2,3}', 600000) $$,
+      $$ select switchboard.is_live('g2') $$,
+      $$ select switchboard.send_to_connection('g2', '1') $$,
+      $$ select switchboard.send_to_user('u2', '1') $$,
+      $$ select switchboard.subscribe('g2', 'x' || random()) $$,
+      $$ select switchboard.unsubscribe('g2', 'x') $$,
+      $$ select switchboard.identify('g2', user_id => 'u' || random()) $$,
+      $$ select switchboard.set_metadata('g2', '{}') $$,
+      $$ select * from switchboard.deregister_connections('{careconnect}', array['g1', 'x2'], '{1000,1000}', '{x,x}', '{r,r}') $$,
+      $$ select switchboard.forget_connections('{w1,w2,w3}') $$,
+      $$ select * from pg_temp.connect('r' || random(), '{"email": "x@x.org"}') $$]) as query;
+select ok(sum(pg_temp.scans(query)) >= 0, 'all have their plans') from per_event;
+insert into switchboard.websocket_connections (connection_id, connection_type, node_id, user_id, expires_at)
+select 'h' || n, 'local', 'test-node', 'v' || n, now() + interval '1 h' from generate_series(1, 20000) as n;
+insert into switchboard.websocket_subscriptions (topic, connection_id)
+select 'topic-' || n % 100, 'h' || n from generate_series(1, 20000) as n;
+select is(pg_temp.scans(query), 0::bigint, 'none of a table that has grown by ' || substring(query from 'switchboard\.\w+'))
+  from per_event;
 select * from finish();
 rollback;
