@@ -93,6 +93,7 @@ comment on function switchboard.is_resume_request(jsonb) is
 create or replace function switchboard.resume_topics(connection_id text, topics jsonb)
 returns setof switchboard.delivery
 language plpgsql
+set enable_seqscan = off
 as $$
 declare
     oldest constant bigint := switchboard.oldest_seq();

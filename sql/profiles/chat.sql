@@ -78,12 +78,15 @@ comment on function chat.room_id(jsonb) is
 -- Functions that read tables have text bodies: nothing depends on the tables, so migrations stay free.
 create or replace function chat.is_in_room(connection_id text, room_id text)
 returns boolean
-language sql stable
+language plpgsql stable
+set enable_seqscan = off -- its plan is cached when there are few subscriptions
 as $$
-    select exists (select
+begin
+    return exists (select
                      from switchboard.websocket_subscriptions as s
                     where s.topic = 'room:' || is_in_room.room_id
                       and s.connection_id = is_in_room.connection_id);
+end;
 $$;
 comment on function chat.is_in_room(text, text) is
     'Whether a connection gets what is said in a room.';
@@ -247,6 +250,7 @@ comment on function chat.leave_room(switchboard.event) is
 create or replace function chat.private_message(event switchboard.event)
 returns setof switchboard.delivery
 language plpgsql
+set enable_seqscan = off
 as $$
 declare
     message constant text := event.body ->> 'message';

@@ -3,7 +3,7 @@
 -- a copy of their queries would prove nothing.  In a transaction of its own, on tables with content.
 begin;
 \ir lib/helpers.sql
-select plan(69);
+select plan(72);
 delete from switchboard.websocket_nodes;
 delete from switchboard.websocket_connections;
 select from pg_temp.node('test-node');
@@ -176,6 +176,9 @@ select query from unnest(array[
       $$ select switchboard.unsubscribe('g2', 'x') $$,
       $$ select switchboard.identify('g2', user_id => 'u' || random()) $$,
       $$ select switchboard.set_metadata('g2', '{}') $$,
+      $$ select * from switchboard.handle_message('{chat}', 'chat', 'g2', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"message": "Hi", "roomId": "7"}', null) $$,
+      $$ select * from switchboard.handle_message('{chat}', 'private_message', 'g2', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"message": "Hi", "targetUserId": "u3"}', null) $$,
+      $$ select * from switchboard.handle_message('{chat}', 'resume', 'g2', 'r', 'm', 'dev', 'ip', 'ua', 0, '{"topics": {"t": 1}}', null) $$,
       $$ select * from switchboard.deregister_connections('{careconnect}', array['g1', 'x2'], '{1000,1000}', '{x,x}', '{r,r}') $$,
       $$ select switchboard.forget_connections('{w1,w2,w3}') $$,
       $$ select * from pg_temp.connect('r' || random(), '{"email": "x@x.org"}') $$]) as query;
