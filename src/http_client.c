@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_client.c - HTTP requests, with libcurl's easy interface and with its multi interface as a
- * guest on the loop.
+ * http_client.c - libcurl: requests that block, with its easy interface, and the calls of a pool,
+ * with its multi interface as a guest on the loop.
  *
  * A call of the pool is sent once.  libcurl would send it again by itself, whatever its method,
  * when it went out on a connection that had been used before and the server closed that one without
@@ -9,9 +9,7 @@
  * way; but a server that ended after it had done the work looks the same, and would do it twice. So
  * that they seldom cross, connections are used again for less time than servers keep them.
  */
-#include "http_client.h"
-
-#include "loop.h"
+#include "http_client_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -24,19 +22,15 @@
 
 enum {
     HEADER_BYTES = 256,
-    MAX_IDLE_CALLS = 256,     /* finished ones that are kept for the next requests */
-    KEPT_BYTES = 16 * 1024,   /* of the buffers of each of those */
     CONNECTION_BYTES = 16384, /* libcurl's smallest upload buffer */
     IDLE_SECONDS = 4, /* of a connection that is used again; Node's servers close theirs after 5 */
     /* What libcurl allocates for each call, to read into; the allocator has small ones at hand. */
     SMALL_READ_BYTES = 1024,
     SMALL_ANSWER_BYTES = 16 * 1024,
-    MAX_CALLS = 1024,
-    MAX_BEGUN = 256, /* calls in one turn; each takes 0.02 ms */
-    MAX_NEW = 16,    /* those that need a new connection: 0.1 ms and more */
-    SOCKET_SLOTS = 256,
     OUR_LINES = 3 /* of a request, besides the caller's: see set_headers */
 };
+
+static_assert(HTTP_CALL_ERROR_BYTES >= CURL_ERROR_SIZE, "libcurl's texts have to fit");
 
 static void *alloc_array(size_t count, size_t size)
 {
@@ -151,93 +145,6 @@ enum status http_client_request(const struct http_client_request *request, struc
     return st;
 }
 
-/* ---- the pool ---- */
-
-struct call_list {
-    struct http_call *first;
-    struct http_call **last; /* where the next one is linked */
-    size_t count;
-};
-
-/* In one list at a time, and in none while done runs. */
-struct http_call {
-    struct http_pool *pool;
-    struct call_list *list;
-    struct http_call *next;
-    struct http_call **link;
-    CURL *curl;
-    struct curl_slist *lines; /* the headers of the request; their text is in `text` */
-    size_t line_count;
-    size_t line_room;
-    struct buf text;
-    struct buf body; /* of the request */
-    struct buf answer;
-    char error[CURL_ERROR_SIZE];
-    http_pool_done *done;
-    void *ctx;
-    int64_t deadline_ms;
-    struct timer *timer; /* only while waiting: libcurl keeps the time of open calls */
-    bool is_sent;        /* the request was begun on a connection */
-    bool is_connected;   /* what libcurl watches for it is that connection */
-    uint64_t roots;      /* the pool's of that time */
-};
-
-struct http_pool {
-    struct loop *loop;
-    CURLM *multi;
-    struct timer *timer; /* libcurl's; NULL until it asks for one */
-    struct deferred set_timer;
-    bool is_timer_wanted;
-    int64_t wanted_ms;
-    struct call_list waiting;
-    struct call_list open; /* libcurl has them */
-    struct call_list idle;
-    size_t max_calls;
-    size_t begun;      /* calls of this turn that have no connection yet, about */
-    size_t kept_count; /* connections that wait to be used again: dropped sockets */
-    char *ca_file;     /* NULL or "": the system's */
-    uint64_t roots;    /* how often that changed */
-    bool is_delivering;
-    struct socket *sockets[SOCKET_SLOTS]; /* by descriptor */
-};
-
-/* A descriptor that libcurl wants watched, or that of a connection that waits to be used again.
- * libcurl drops it after each answer and wants the same one with the next request, and to watch one
- * takes several calls of the kernel: so it stays armed, until something comes that nobody waits
- * for, or libcurl closes it.  Only with connections that were established does libcurl say that;
- * the others, and those of its threads that look names up, are unwatched as soon as they are
- * dropped: when the number is used again, by whomever, nothing may be left of them. */
-struct socket {
-    struct http_pool *pool;
-    struct socket *next; /* in its slot */
-    struct watch *watch;
-    curl_socket_t fd;
-    int events;
-    bool is_connected;
-    bool is_dropped;
-};
-
-/* list NULL: none. */
-static void move_call(struct http_call *call, struct call_list *list)
-{
-    if (call->list) {
-        *call->link = call->next;
-        if (call->next)
-            call->next->link = call->link;
-        else
-            call->list->last = call->link;
-        call->list->count--;
-    }
-    call->list = list;
-    call->next = NULL;
-    if (!list)
-        return;
-    call->link = list->last;
-    *list->last = call;
-    list->last = &call->next;
-    list->count++;
-}
-
 /* ---- the request of a call ---- */
 
 #define NAME(text) (text), sizeof(text) - 1
@@ -327,8 +234,8 @@ static void set_headers(struct http_call *call, const struct http_pool_request *
     curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, call->lines);
 }
 
-/* All that differs from one request to the next; what is set in create_call stays. */
-static void set_message(struct http_call *call, const struct http_pool_request *request)
+/* All that differs from one request to the next; what is set in set_pool_options stays. */
+void http_client_set_message(struct http_call *call, const struct http_pool_request *request)
 {
     CURL *curl = call->curl;
     bool is_head = strcmp(request->method, "HEAD") == 0;
@@ -416,67 +323,31 @@ static void set_pool_options(struct http_call *call)
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, call->pool);
 }
 
-static struct http_call *create_call(struct http_pool *pool)
+void http_client_create_easy(struct http_call *call)
 {
-    struct http_call *call = mem_alloc(sizeof(*call));
-
-    call->pool = pool;
-    call->roots = pool->roots;
     call->curl = curl_easy_init();
     assert(call->curl); /* out of memory aborts: http_client_setup */
-    buf_init(&call->text, SIZE_MAX);
-    buf_init(&call->body, SIZE_MAX);
-    buf_init(&call->answer, SIZE_MAX);
     set_pool_options(call);
-    return call;
 }
 
-static void free_call(struct http_call *call)
+void http_client_free_easy(struct http_call *call)
 {
-    if (call->list == &call->pool->open)
-        curl_multi_remove_handle(call->pool->multi, call->curl);
-    move_call(call, NULL);
-    loop_timer_stop(call->timer);
     curl_easy_cleanup(call->curl);
-    free(call->lines);
-    buf_done(&call->text);
-    buf_done(&call->body);
-    buf_done(&call->answer);
-    free(call);
 }
 
-static void free_calls(struct call_list *list)
+void http_client_begin(struct http_call *call, int64_t timeout_ms)
 {
-    struct http_call *next;
+    CURLMcode rc;
 
-    for (struct http_call *call = list->first; call; call = next) {
-        next = call->next;
-        free_call(call);
-    }
+    curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    rc = curl_multi_add_handle(call->pool->multi, call->curl);
+    assert(rc == CURLM_OK); /* it is in no other, and no callback of libcurl's calls us */
+    (void)rc;
 }
 
-static void empty_buf(struct buf *buf)
+void http_client_end(struct http_call *call)
 {
-    if (buf->cap > KEPT_BYTES)
-        buf_done(buf);
-    else
-        buf_clear(buf);
-}
-
-static void recycle_call(struct http_call *call)
-{
-    struct http_pool *pool = call->pool;
-
-    if (pool->idle.count >= MAX_IDLE_CALLS || call->roots != pool->roots) {
-        free_call(call);
-        return;
-    }
-    call->is_sent = false;
-    call->is_connected = false;
-    empty_buf(&call->text);
-    empty_buf(&call->body);
-    empty_buf(&call->answer);
-    move_call(call, &pool->idle);
+    curl_multi_remove_handle(call->pool->multi, call->curl);
 }
 
 /* ---- answers ---- */
@@ -512,20 +383,6 @@ static enum http_outcome outcome_of(const struct http_call *call, CURLcode rc)
     return sent_bytes == 0 && rc != CURLE_SEND_ERROR ? HTTP_UNREACHABLE : HTTP_BROKEN;
 }
 
-static void open_waiting(struct http_pool *pool);
-
-static void finish(struct http_call *call, const struct http_pool_answer *answer)
-{
-    struct http_pool *pool = call->pool;
-
-    move_call(call, NULL);
-    pool->is_delivering = true;
-    call->done(call->ctx, answer);
-    pool->is_delivering = false;
-    recycle_call(call);
-    open_waiting(pool);
-}
-
 static void finish_open(struct http_call *call, CURLcode rc)
 {
     struct http_pool_answer answer = {.error = ""};
@@ -546,32 +403,26 @@ static void finish_open(struct http_call *call, CURLcode rc)
     } else {
         answer.error = call->error[0] ? call->error : curl_easy_strerror(rc);
     }
-    finish(call, &answer);
-}
-
-static void on_waited(void *ctx)
-{
-    const struct http_pool_answer answer = {.outcome = HTTP_TIMED_OUT,
-                                            .error = "too many calls are under way"};
-    struct http_call *call = ctx;
-
-    loop_timer_stop(call->timer);
-    call->timer = NULL;
-    finish(call, &answer);
+    http_call_finish(call, &answer);
 }
 
 /* ---- libcurl on the loop ---- */
 
-static bool has_turn(const struct http_pool *pool)
-{
-    return pool->open.count < pool->max_calls;
-}
-
-/* libcurl begins all of them at once, and a crowd would hold the loop up. */
-static bool may_begin(const struct http_pool *pool)
-{
-    return has_turn(pool) && pool->begun < MAX_BEGUN && pool->begun < pool->kept_count + MAX_NEW;
-}
+/* A descriptor that libcurl wants watched, or that of a connection that waits to be used again.
+ * libcurl drops it after each answer and wants the same one with the next request, and to watch one
+ * takes several calls of the kernel: so it stays armed, until something comes that nobody waits
+ * for, or libcurl closes it.  Only with connections that were established does libcurl say that;
+ * the others, and those of its threads that look names up, are unwatched as soon as they are
+ * dropped: when the number is used again, by whomever, nothing may be left of them. */
+struct socket {
+    struct http_pool *pool;
+    struct socket *next; /* in its slot */
+    struct watch *watch;
+    curl_socket_t fd;
+    int events;
+    bool is_connected;
+    bool is_dropped;
+};
 
 static void deliver(struct http_pool *pool)
 {
@@ -590,7 +441,7 @@ static void deliver(struct http_pool *pool)
 /* Where the one with that descriptor is linked; NULL is there when there is none. */
 static struct socket **find_socket(struct http_pool *pool, curl_socket_t fd)
 {
-    struct socket **link = &pool->sockets[(size_t)fd % SOCKET_SLOTS];
+    struct socket **link = &pool->sockets[(size_t)fd % HTTP_POOL_SOCKET_SLOTS];
 
     while (*link && (*link)->fd != fd)
         link = &(*link)->next;
@@ -641,7 +492,7 @@ static void on_ready(void *ctx, int events)
 static struct socket *create_socket(struct http_pool *pool, curl_socket_t fd, int events)
 {
     struct socket *socket = mem_alloc(sizeof(*socket));
-    struct socket **slot = &pool->sockets[(size_t)fd % SOCKET_SLOTS];
+    struct socket **slot = &pool->sockets[(size_t)fd % HTTP_POOL_SOCKET_SLOTS];
 
     socket->pool = pool;
     socket->fd = fd;
@@ -725,7 +576,7 @@ static void on_timeout(void *ctx)
     curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     pool->begun = 0;
     deliver(pool);
-    open_waiting(pool);
+    http_pool_open_waiting(pool);
 }
 
 /* Calls that were left for the next turn come first: libcurl says again what it wants after it was
@@ -733,7 +584,7 @@ static void on_timeout(void *ctx)
 static void set_timer(void *ctx)
 {
     struct http_pool *pool = ctx;
-    bool is_for_turn = has_turn(pool) && pool->waiting.first;
+    bool is_for_turn = http_pool_has_turn(pool) && pool->waiting.first;
     int64_t delay_ms = is_for_turn ? 0 : pool->wanted_ms;
 
     if (!is_for_turn && (!pool->is_timer_wanted || delay_ms < 0))
@@ -745,45 +596,8 @@ static void set_timer(void *ctx)
         pool->timer = loop_timer(pool->loop, delay_ms, 0, on_timeout, pool);
 }
 
-/* ---- starting and ending ---- */
-
-/* timeout_ms 0: none. */
-static void open_call(struct http_call *call, int64_t timeout_ms)
+void http_client_create_multi(struct http_pool *pool)
 {
-    CURLMcode rc;
-
-    move_call(call, &call->pool->open);
-    call->pool->begun++;
-    curl_easy_setopt(call->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-    rc = curl_multi_add_handle(call->pool->multi, call->curl);
-    assert(rc == CURLM_OK); /* it is in no other, and no callback of libcurl's calls us */
-    (void)rc;
-}
-
-static void open_waiting(struct http_pool *pool)
-{
-    while (pool->waiting.first && may_begin(pool)) {
-        struct http_call *call = pool->waiting.first;
-        int64_t left_ms;
-
-        loop_timer_stop(call->timer);
-        call->timer = NULL;
-        left_ms = call->deadline_ms - clock_mono_ms();
-        open_call(call, left_ms > 0 ? left_ms : 1);
-    }
-    if (pool->waiting.first && has_turn(pool))
-        loop_at_end_of_turn(pool->loop, &pool->set_timer);
-}
-
-struct http_pool *http_pool_create(struct loop *loop)
-{
-    struct http_pool *pool = mem_alloc(sizeof(*pool));
-
-    pool->loop = loop;
-    pool->waiting.last = &pool->waiting.first;
-    pool->open.last = &pool->open.first;
-    pool->idle.last = &pool->idle.first;
-    pool->max_calls = MAX_CALLS;
     pool->set_timer = (struct deferred){.fn = set_timer, .ctx = pool};
     pool->multi = curl_multi_init();
     assert(pool->multi);
@@ -793,80 +607,15 @@ struct http_pool *http_pool_create(struct loop *loop)
     curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
     curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     /* Otherwise it keeps four times as many as there are calls, so few when it is quiet. */
-    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)MAX_CALLS);
-    return pool;
+    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_POOL_MAX_CALLS);
 }
 
-void http_pool_limit(struct http_pool *pool, size_t max_calls)
+void http_client_free_multi(struct http_pool *pool)
 {
-    pool->max_calls = max_calls;
-    open_waiting(pool);
-}
-
-void http_pool_trust(struct http_pool *pool, const char *ca_file)
-{
-    char *copy = mem_strdup(ca_file);
-
-    free(pool->ca_file);
-    pool->ca_file = copy;
-    pool->roots++;
-    free_calls(&pool->idle);
-}
-
-void http_pool_free(struct http_pool *pool)
-{
-    if (!pool)
-        return;
-    assert(!pool->is_delivering);
-    free_calls(&pool->waiting);
-    free_calls(&pool->open);
-    free_calls(&pool->idle);
     curl_multi_cleanup(pool->multi);
-    for (size_t i = 0; i < SOCKET_SLOTS; i++)
+    for (size_t i = 0; i < HTTP_POOL_SOCKET_SLOTS; i++)
         while (pool->sockets[i]) /* none, if libcurl has told of all it closed */
             free_socket(&pool->sockets[i]);
     loop_undefer(pool->loop, &pool->set_timer);
     loop_timer_stop(pool->timer);
-    free(pool->ca_file);
-    free(pool);
-}
-
-struct http_call *http_pool_start(struct http_pool *pool, const struct http_pool_request *request,
-                                  http_pool_done *done, void *ctx)
-{
-    struct http_call *call = pool->idle.first ? pool->idle.first : create_call(pool);
-
-    assert(request->timeout_ms > 0 || has_turn(pool));
-    call->done = done;
-    call->ctx = ctx;
-    call->error[0] = '\0';
-    call->answer.limit = request->max_answer_bytes;
-    set_message(call, request);
-    if (request->timeout_ms == 0) {
-        open_call(call, 0);
-        return call;
-    }
-    move_call(call, &pool->waiting);
-    if (pool->waiting.first == call && may_begin(pool)) {
-        open_call(call, request->timeout_ms);
-        return call;
-    }
-    call->deadline_ms = clock_mono_ms() + request->timeout_ms;
-    call->timer = loop_timer(pool->loop, request->timeout_ms, 0, on_waited, call);
-    loop_at_end_of_turn(pool->loop, &pool->set_timer);
-    return call;
-}
-
-void http_call_cancel(struct http_call *call)
-{
-    struct http_pool *pool = call->pool;
-
-    if (!call->list) /* it is its own done that takes it back */
-        return;
-    if (call->list == &pool->open)
-        curl_multi_remove_handle(pool->multi, call->curl);
-    loop_timer_stop(call->timer);
-    call->timer = NULL;
-    recycle_call(call);
-    open_waiting(pool);
 }
