@@ -1,100 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * websocket.c - RFC 6455 on adopted sockets.
+ * websocket.c - RFC 6455 on adopted sockets: their beginning, their output and their end.
  *
  * All sockets are in an epoll instance of their own, which the loop watches as one descriptor: a
- * turn asks it once for everything that is ready.  Input is read into one buffer for all of them
- * and handed over from there; a socket keeps bytes of its own only when a message is cut, or when
- * it may not be read on (is_paused) in the middle of them.
+ * turn asks it once for everything that is ready (websocket_input.c).
  *
  * Nothing is written, and nothing freed, where it arises: end_turn does both, for what was marked.
  */
-#include "websocket.h"
+#include "websocket_internal.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base64url.h"
 #include "config.h"
-#include "connections.h"
 #include "crypto.h"
-#include "expiry.h"
 #include "frame.h"
-#include "frame_reader.h"
 #include "gateway.h"
 #include "inflater.h"
-#include "json.h"
 #include "log.h"
-#include "loop.h"
 #include "metrics.h"
 
 enum {
-    INPUT_BYTES = 64 * 1024, /* one read, of whichever socket */
-    READS_MOST = 4,          /* of one socket before the others get their turn */
-    READY_MOST = 1024,       /* sockets per turn; the others are ready in the next one, too */
-    KEPT_BYTES = 4096,       /* a drained output buffer that is larger is freed */
-    HEAD_BYTES = 4096,       /* of a 101 */
+    KEPT_BYTES = 4096, /* a drained output buffer that is larger is freed */
+    HEAD_BYTES = 4096, /* of a 101 */
     KEY_BYTES_MOST = 64
-};
-
-/* Bytes that were read when the connection was paused. */
-struct unread {
-    size_t at;
-    size_t len;
-    char bytes[];
-};
-
-struct pong {
-    size_t len;
-    char bytes[FRAME_CONTROL_BYTES];
-};
-
-/* One socket.  Made by websocket_adopt, freed at the end of the turn in which it was ended. */
-struct stream {
-    struct websocket *websocket;
-    struct connection *connection; /* NULL: it has ended */
-    struct stream *prev, *next;    /* of all, then of those that have ended */
-    struct stream *dirty_next;
-    struct expiry closing; /* from the decision to close on */
-    struct frame_reader reader;
-    struct inflater *inflater; /* from the first compressed message on */
-    struct buf inflated;       /* what has come of a compressed message */
-    struct unread *unread;     /* or NULL */
-    struct pong *pong;         /* the newest that is due, or NULL */
-    int fd;
-    uint32_t interest; /* what epoll is to report */
-    bool is_dirty;
-    bool is_blocked;     /* the socket takes no more output for now */
-    bool is_deaf;        /* what comes in is dropped: after an error, or the peer's close frame */
-    bool is_peer_closed; /* its close frame came: the end is when ours is sent */
-    bool is_last_queued; /* our close frame is in connection->out; nothing goes behind it */
-    bool is_shut;        /* nothing more will be sent: the peer was told */
-};
-
-struct websocket {
-    struct loop *loop;
-    const struct config *config;
-    struct gateway *gateway;
-    struct metrics *metrics;
-    int epoll_fd;
-    struct watch *watch;
-    struct deferred deferred; /* end_turn */
-    struct stream *all;
-    struct stream *ended;
-    struct stream *dirty, *dirty_last; /* in the order in which they became so */
-    struct expiry_queue closing;
-    struct frame_limits limits;         /* without compression, */
-    struct frame_limits deflate_limits; /* and with it */
-    struct crypto_hasher *hasher;       /* for Sec-WebSocket-Accept */
-    struct buf head;                    /* of the 101 that is being sent */
-    struct epoll_event ready[READY_MOST];
-    char input[INPUT_BYTES];
 };
 
 static void on_output(struct connection *connection);
@@ -104,31 +38,15 @@ static const struct socket_ops socket_ops = {.on_output = on_output, .on_flow = 
 
 /* ---- the end of the turn ---- */
 
-static void mark_dirty(struct stream *stream)
-{
-    struct websocket *websocket = stream->websocket;
-
-    if (stream->is_dirty)
-        return;
-    stream->is_dirty = true;
-    stream->dirty_next = NULL;
-    if (websocket->dirty)
-        websocket->dirty_last->dirty_next = stream;
-    else
-        websocket->dirty = stream;
-    websocket->dirty_last = stream;
-    loop_at_end_of_turn(websocket->loop, &websocket->deferred);
-}
-
 static void on_output(struct connection *connection)
 {
-    mark_dirty(connection->socket);
+    websocket_mark_dirty(connection->socket);
 }
 
 static void on_flow(struct connection *connection, bool may_read)
 {
     (void)may_read; /* it is in is_paused already */
-    mark_dirty(connection->socket);
+    websocket_mark_dirty(connection->socket);
 }
 
 static void unlink_stream(struct stream *stream)
@@ -153,7 +71,7 @@ static void free_stream(struct stream *stream)
 
 /* Closing the descriptor takes it out of the epoll instance; what that has reported already finds
  * a stream without a connection.  It may be on the stack of our caller, with its buffers. */
-static void end_stream(struct stream *stream)
+void websocket_end_stream(struct stream *stream)
 {
     struct websocket *websocket = stream->websocket;
     struct connection *connection = stream->connection;
@@ -202,7 +120,7 @@ static void insert_pong(struct stream *stream)
 }
 
 /* Nothing is queued any more once a connection is closing, so its limit has no meaning. */
-static void queue_close(struct stream *stream, int code, const char *reason)
+void websocket_queue_close(struct stream *stream, int code, const char *reason)
 {
     stream->connection->out.limit = SIZE_MAX;
     frame_write_close(&stream->connection->out, code, reason);
@@ -234,7 +152,7 @@ static void prepare_output(struct stream *stream)
     size_t most = (size_t)stream->websocket->config->output_frame_bytes;
 
     if (connection->has_close && !stream->is_last_queued)
-        queue_close(stream, connection->close_code, connection->close_reason);
+        websocket_queue_close(stream, connection->close_code, connection->close_reason);
     if (stream->pong && !stream->is_blocked && !stream->is_last_queued)
         insert_pong(stream);
     if (most > 0)
@@ -284,23 +202,10 @@ static bool send_output(struct stream *stream)
     return true;
 }
 
-/* What we have begun to close is read on: the peer's close frame is what we wait for. */
-static bool may_take(const struct stream *stream)
-{
-    const struct connection *connection = stream->connection;
-
-    return connection && (!connection->is_paused || connection->has_close);
-}
-
-static bool may_read(const struct stream *stream)
-{
-    return may_take(stream) && !stream->is_peer_closed && !stream->unread;
-}
-
 static void update_interest(struct stream *stream)
 {
-    uint32_t wanted =
-        (may_read(stream) ? (uint32_t)EPOLLIN : 0) | (stream->is_blocked ? (uint32_t)EPOLLOUT : 0);
+    uint32_t wanted = (websocket_may_read(stream) ? (uint32_t)EPOLLIN : 0) |
+                      (stream->is_blocked ? (uint32_t)EPOLLOUT : 0);
     struct epoll_event event = {.events = wanted, .data = {.ptr = stream}};
 
     if (wanted == stream->interest)
@@ -315,7 +220,7 @@ static void update_interest(struct stream *stream)
 static void go_on_closing(struct stream *stream)
 {
     if (stream->is_peer_closed) {
-        end_stream(stream);
+        websocket_end_stream(stream);
         return;
     }
     if (stream->is_deaf && !stream->is_shut)
@@ -341,7 +246,7 @@ static void flush(struct stream *stream)
     if (send_output(stream))
         follow_up(stream);
     else
-        end_stream(stream);
+        websocket_end_stream(stream);
 }
 
 static void on_close_time_over(void *ctx, struct expiry *expiry)
@@ -350,200 +255,7 @@ static void on_close_time_over(void *ctx, struct expiry *expiry)
 
     (void)ctx;
     log_debug("websocket.close_timeout", "connection=%s", connection_tag(stream->connection));
-    end_stream(stream);
-}
-
-/* ---- input ---- */
-
-/* Closes for an error.  Behind it the peer's bytes have no meaning any more. */
-static void refuse(struct stream *stream, int code, const char *reason)
-{
-    connection_close(stream->connection, code, reason);
-    stream->is_deaf = true;
-    frame_reader_done(&stream->reader);
-    buf_done(&stream->inflated);
-}
-
-static void refuse_size(struct stream *stream, const char *what, size_t limit)
-{
-    char reason[CLOSE_REASON_BYTES];
-
-    snprintf(reason, sizeof(reason), "Max %s length of %zu has been exceeded.", what, limit);
-    refuse(stream, FRAME_CODE_TOO_BIG, reason);
-}
-
-static void deliver(struct stream *stream, const char *text, size_t len)
-{
-    if (!utf8_is_valid(text, len))
-        refuse(stream, FRAME_CODE_BAD_TEXT, "Invalid UTF-8");
-    else
-        gateway_message(stream->websocket->gateway, stream->connection, text, len);
-}
-
-static void inflate_frame(struct stream *stream, const struct frame *frame)
-{
-    enum status status;
-
-    if (!stream->inflater)
-        stream->inflater = inflater_create();
-    status =
-        inflater_add(stream->inflater, frame->data, frame->len, frame->is_last, &stream->inflated);
-    if (status == LIMIT) {
-        refuse_size(stream, "message", stream->websocket->limits.message_bytes);
-    } else if (status != OK) {
-        refuse(stream, FRAME_CODE_BAD_TEXT, "Invalid compressed data");
-    } else if (frame->is_last) {
-        deliver(stream, stream->inflated.data ? stream->inflated.data : "", stream->inflated.len);
-        buf_done(&stream->inflated);
-    }
-}
-
-static void on_message(struct stream *stream, const struct frame *frame)
-{
-    if (stream->connection->has_close)
-        return;
-    if (frame->is_compressed)
-        inflate_frame(stream, frame);
-    else
-        deliver(stream, frame->data, frame->len);
-}
-
-static void on_ping(struct stream *stream, const struct frame *frame)
-{
-    if (!stream->pong)
-        stream->pong = mem_alloc(sizeof(*stream->pong));
-    stream->pong->len = frame->len;
-    memcpy(stream->pong->bytes, frame->data, frame->len);
-    mark_dirty(stream);
-    gateway_seen(stream->websocket->gateway, stream->connection);
-}
-
-/* What is queued goes first: the peer may still read, and it is in the same packet. */
-static void on_peer_close(struct stream *stream, const struct frame *frame)
-{
-    struct connection *connection = stream->connection;
-    struct frame_close close;
-
-    stream->is_deaf = true;
-    stream->is_peer_closed = true;
-    mark_dirty(stream);
-    if (connection->has_close) /* it is the answer to ours, or has crossed it */
-        return;
-    frame_read_close(frame->data, frame->len, &close);
-    gateway_peer_close(stream->websocket->gateway, connection, close.code, close.reason);
-    queue_close(stream, close.code, close.reason);
-}
-
-static void on_frame(struct stream *stream, enum frame_event event, const struct frame *frame)
-{
-    const struct frame_limits *limits = stream->reader.limits;
-
-    switch (event) {
-    case FRAME_NEEDS_MORE:
-        break;
-    case FRAME_MESSAGE:
-        on_message(stream, frame);
-        break;
-    case FRAME_PING:
-        on_ping(stream, frame);
-        break;
-    case FRAME_PONG:
-        gateway_seen(stream->websocket->gateway, stream->connection);
-        break;
-    case FRAME_CLOSE:
-        on_peer_close(stream, frame);
-        break;
-    case FRAME_BROKEN:
-        refuse(stream, FRAME_CODE_PROTOCOL_ERROR, frame->reason);
-        break;
-    case FRAME_IS_BINARY:
-        refuse(stream, FRAME_CODE_NOT_TEXT, "Binary is not supported");
-        break;
-    case FRAME_TOO_LARGE:
-        refuse_size(stream, "frame", limits->frame_bytes);
-        break;
-    case FRAME_MESSAGE_TOO_LARGE:
-        refuse_size(stream, "message", limits->message_bytes);
-        break;
-    }
-}
-
-/* Returns how many bytes at the end have to wait until the connection is not paused any more. */
-static size_t take(struct stream *stream, struct frame_input input)
-{
-    enum frame_event event = FRAME_MESSAGE;
-    struct frame frame;
-
-    while (event != FRAME_NEEDS_MORE && !stream->is_deaf) {
-        if (!may_take(stream))
-            return input.len;
-        event = frame_reader_next(&stream->reader, &input, &frame);
-        on_frame(stream, event, &frame);
-    }
-    return 0;
-}
-
-static void keep_unread(struct stream *stream, const char *data, size_t len)
-{
-    stream->unread = mem_alloc(sizeof(*stream->unread) + len);
-    stream->unread->len = len;
-    memcpy(stream->unread->bytes, data, len);
-    mark_dirty(stream);
-}
-
-static void take_unread(struct stream *stream)
-{
-    struct unread *unread = stream->unread;
-    struct frame_input input = {unread->bytes + unread->at, unread->len - unread->at};
-
-    unread->at = unread->len - take(stream, input);
-    if (unread->at < unread->len)
-        return;
-    free(unread);
-    stream->unread = NULL;
-}
-
-static void on_readable(struct stream *stream)
-{
-    struct websocket *websocket = stream->websocket;
-    size_t left;
-    ssize_t n = INPUT_BYTES;
-
-    for (int i = 0; i < READS_MOST && n == INPUT_BYTES && may_read(stream); i++) {
-        n = recv(stream->fd, websocket->input, INPUT_BYTES, 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            end_stream(stream);
-            return;
-        }
-        left = n > 0 ? take(stream, (struct frame_input){websocket->input, (size_t)n}) : 0;
-        if (left > 0)
-            keep_unread(stream, websocket->input + n - left, left);
-    }
-}
-
-/* A socket that is not read reports that it is broken all the same, again and again. */
-static void on_event(struct stream *stream, uint32_t events)
-{
-    if (!stream->connection)
-        return;
-    if (events & EPOLLOUT) {
-        stream->is_blocked = false;
-        mark_dirty(stream);
-    }
-    if ((events & ~(uint32_t)EPOLLOUT) && may_read(stream))
-        on_readable(stream);
-    else if (events & (EPOLLERR | EPOLLHUP))
-        end_stream(stream);
-}
-
-static void on_ready(void *ctx, int events)
-{
-    struct websocket *websocket = ctx;
-    int n = epoll_wait(websocket->epoll_fd, websocket->ready, READY_MOST, 0);
-
-    (void)events;
-    for (int i = 0; i < n; i++)
-        on_event(websocket->ready[i].data.ptr, websocket->ready[i].events);
+    websocket_end_stream(stream);
 }
 
 /* After a fan-out all of them are dirty, and none is in the cache any more. */
@@ -568,7 +280,7 @@ static void end_turn(void *ctx)
 
     while ((stream = websocket->dirty)) {
         if (stream->connection && stream->unread)
-            take_unread(stream);
+            websocket_take_unread(stream);
         websocket->dirty = stream->dirty_next;
         prefetch_next(stream);
         stream->is_dirty = false;
@@ -688,7 +400,7 @@ enum status websocket_adopt(struct websocket *websocket, const struct websocket_
     websocket->all = stream;
     gateway_opened(websocket->gateway, connection);
     if (adoption->early_len > 0)
-        keep_unread(stream, adoption->early, adoption->early_len);
+        websocket_keep_unread(stream, adoption->early, adoption->early_len);
     follow_up(stream);
     return OK;
 }
@@ -722,14 +434,15 @@ struct websocket *websocket_create(struct loop *loop, const struct config *confi
     websocket->hasher = crypto_hasher_create(CRYPTO_SHA1);
     buf_init(&websocket->head, HEAD_BYTES);
     expiry_init(&websocket->closing, loop, config->close_timeout_ms, on_close_time_over, websocket);
-    websocket->watch = loop_watch(loop, websocket->epoll_fd, LOOP_READ, on_ready, websocket);
+    websocket->watch =
+        loop_watch(loop, websocket->epoll_fd, LOOP_READ, websocket_on_ready, websocket);
     return websocket;
 }
 
 void websocket_free(struct websocket *websocket)
 {
     while (websocket->all)
-        end_stream(websocket->all);
+        websocket_end_stream(websocket->all);
     end_turn(websocket);
     loop_undefer(websocket->loop, &websocket->deferred);
     expiry_done(&websocket->closing);
