@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pg.c - what is said to libpq, and what it answers.  No other file knows libpq.
+ */
 #include "pg.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -14,101 +16,15 @@
 #include "buf.h"
 #include "loop.h"
 #include "pg_errors.h"
+#include "pg_internal.h"
 
-enum {
-    STATEMENT_NAME_BYTES = 64, /* NAMEDATALEN */
-    MAX_HOST_BYTES = 253,      /* of a DNS name, RFC 1035 */
-    SETUP_SQL_BYTES = 1024,
-    MAX_OPTIONS = 16
-};
+enum { SETUP_SQL_BYTES = 1024, MAX_OPTIONS = 16 };
 
 struct rows {
     PGresult *result;
 };
 
-/* A statement name on this connection.  Until the server has confirmed the preparation, further
- * calls go unnamed: if it fails they must not fail with it. */
-struct statement {
-    struct statement *next;
-    enum { STATEMENT_UNPREPARED, STATEMENT_SENT, STATEMENT_PREPARED } state;
-    uint32_t generation; /* a forgotten name is never used again */
-    char *name;          /* the caller's */
-    char server_name[STATEMENT_NAME_BYTES];
-};
-
-struct call {
-    struct call *next;
-    pg_done *done; /* NULL for our own */
-    void *ctx;
-    struct statement *statement; /* NULL: unnamed */
-    bool has_prelude;            /* the next result is that of call_sql */
-    bool is_preparing;           /* the next result is that of the preparation */
-    int64_t sent_ms;
-    PGresult *result;
-    struct error err; /* the first one; status OK while there is none */
-};
-
-/* Outlives the pg that asked, when that was closed meanwhile. */
-struct resolving {
-    struct pg *pg;
-};
-
-enum pg_state {
-    PG_STARTING,   /* waits for the end of the turn, or for the resolver */
-    PG_CONNECTING, /* PQconnectPoll */
-    PG_SETTING_UP, /* session settings are on their way */
-    PG_READY,
-    PG_BROKEN, /* the owner is told at the end of the turn */
-    PG_DEAD,   /* the owner has been told */
-    PG_CLOSED  /* freed at the end of the turn */
-};
-
-struct pg {
-    PGconn *conn;
-    struct loop *loop; /* NULL: a blocking one */
-    enum pg_state state;
-    bool was_ready;
-    struct watch *watch;
-    struct timer *deadline;
-    struct resolving *resolving;
-    struct deferred turn; /* flushing, and whatever must not happen on the caller's stack */
-    struct deferred end;
-    struct pg_events events;
-    void *ctx;
-    struct call *first, **last; /* in the order of the pipeline */
-    size_t in_flight;
-    struct statement *statements;
-    struct error failure;
-    struct error last_words; /* of the server, before it ends an idle session; OK: none */
-    int64_t connect_timeout_ms;
-    int64_t statement_timeout_ms;
-    char *url;
-    char *application_name;
-    char *channel;
-    char *session_sql;
-    char *call_sql;
-    char *user;
-    char *password;
-    bool needs_tls;
-};
-
 /* ---- errors ---- */
-
-static enum status status_of_sqlstate(const char *sqlstate)
-{
-    static const struct {
-        const char *prefix;
-        enum status status;
-    } table[] = {
-        {"08", UNAVAILABLE}, {"53", UNAVAILABLE}, {"57014", LIMIT}, {"57P", UNAVAILABLE},
-        {"58", UNAVAILABLE}, {"22", INVALID},     {"23", INVALID},  {"42501", DENIED},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (strncmp(sqlstate, table[i].prefix, strlen(table[i].prefix)) == 0)
-            return table[i].status;
-    return INTERNAL;
-}
 
 static enum status fail_connection(struct error *err, const PGconn *conn)
 {
@@ -130,10 +46,10 @@ static enum status fail_result(struct error *err, const PGresult *result)
 
     if (!text)
         text = PQresultErrorMessage(result);
-    pg_fail(err, sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE, text);
+    pg_fail(err, sqlstate ? pg_status_of_sqlstate(sqlstate) : UNAVAILABLE, text);
     if (err && sqlstate)
         snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", sqlstate);
-    return sqlstate ? status_of_sqlstate(sqlstate) : UNAVAILABLE;
+    return sqlstate ? pg_status_of_sqlstate(sqlstate) : UNAVAILABLE;
 }
 
 static bool is_success(const PGresult *result)
@@ -184,80 +100,32 @@ void pg_rows_free(struct rows *rows)
     free(rows);
 }
 
-/* ---- connection strings ---- */
+/* ---- connection strings, as libpq reads them ---- */
 
-static const char *option_value(const PQconninfoOption *options, const char *keyword)
+/* A struct pg_conninfo is an array of PQconninfoOption. */
+struct pg_conninfo *pg_conninfo_parse(const char *url)
 {
+    return (struct pg_conninfo *)PQconninfoParse(url, NULL);
+}
+
+struct pg_conninfo *pg_conninfo_defaults(void)
+{
+    return (struct pg_conninfo *)PQconndefaults();
+}
+
+void pg_conninfo_free(struct pg_conninfo *conninfo)
+{
+    PQconninfoFree((PQconninfoOption *)conninfo);
+}
+
+const char *pg_conninfo_value(const struct pg_conninfo *conninfo, const char *keyword)
+{
+    const PQconninfoOption *options = (const PQconninfoOption *)conninfo;
+
     for (; options && options->keyword; options++)
         if (strcmp(options->keyword, keyword) == 0)
             return options->val;
     return NULL;
-}
-
-/* As libpq tells a string from the bare name of a database. */
-static bool is_conninfo(const char *url)
-{
-    return strstr(url, "://") || strchr(url, '=');
-}
-
-/* The first of a list; it may be empty there ("host=a,b" has "," for ports in a URI). */
-static char *first_of(const char *list, const char *fallback)
-{
-    size_t len = strcspn(list ? list : "", ",");
-
-    return len ? mem_strndup(list, len) : mem_strdup(fallback);
-}
-
-enum status pg_target_of(const char *url, struct pg_target *out, struct error *err)
-{
-    PQconninfoOption *given = is_conninfo(url) ? PQconninfoParse(url, NULL) : NULL;
-    PQconninfoOption *defaults = PQconndefaults();
-    const struct {
-        const char *keyword;
-        const char *fallback;
-        char **to;
-    } values[] = {
-        {"host", "", &out->host},
-        {"port", "5432", &out->port},
-        {"user", "", &out->user},
-        {"sslmode", "prefer", &out->sslmode},
-    };
-    enum status st = OK;
-
-    /* libpq's own message might have a part of the password in it. */
-    if (is_conninfo(url) && !given)
-        st = fail(err, INVALID, "the connection string cannot be read");
-    else if (option_value(given, "service"))
-        st = fail(err, INVALID, "the connection string names a service; it has to say it all");
-    for (size_t i = 0; st == OK && i < ARRAY_LEN(values); i++) {
-        const char *value = option_value(given, values[i].keyword);
-
-        *values[i].to =
-            first_of(value ? value : option_value(defaults, values[i].keyword), values[i].fallback);
-    }
-    PQconninfoFree(given);
-    PQconninfoFree(defaults);
-    return st;
-}
-
-void pg_target_done(struct pg_target *target)
-{
-    free(target->host);
-    free(target->port);
-    free(target->user);
-    free(target->sslmode);
-    *target = (struct pg_target){0};
-}
-
-static bool has_tls(const char *url)
-{
-    struct pg_target target = {0};
-    bool found = pg_target_of(url, &target, NULL) == OK &&
-                 (strcmp(target.sslmode, "require") == 0 ||
-                  strncmp(target.sslmode, "verify-", strlen("verify-")) == 0);
-
-    pg_target_done(&target);
-    return found;
 }
 
 /* ---- connecting, both ways ---- */
@@ -302,7 +170,7 @@ static PGconn *start_connection(const struct pg_options *login, const char *addr
         add_option(&options, "user", login->user);
     if (login->password)
         add_option(&options, "password", login->password);
-    if (login->needs_tls && !has_tls(login->url))
+    if (login->needs_tls && !pg_has_tls(login->url))
         add_option(&options, "sslmode", "require");
     conn = PQconnectStartParams(options.keys, options.values, 1);
     if (conn) {
@@ -356,28 +224,13 @@ enum status pg_open(const struct pg_options *options, struct pg **out, struct er
     return OK;
 }
 
-/* The position that the server reports counts characters, from 1. */
-static size_t line_of_position(const char *sql, const char *position)
-{
-    long left = strtol(position, NULL, 10) - 1;
-    size_t line = 1;
-
-    for (; *sql && left > 0; sql++) {
-        if (*sql == '\n')
-            line++;
-        if (((unsigned char)*sql & 0xc0) != 0x80)
-            left--;
-    }
-    return line;
-}
-
 static enum status fail_script(struct error *err, const PGresult *result, const char *sql)
 {
     enum status st = fail_result(err, result);
     const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
 
     if (position)
-        fail_context(err, "line %zu", line_of_position(sql, position));
+        fail_context(err, "line %zu", pg_line_of_position(sql, position));
     return st;
 }
 
@@ -439,7 +292,7 @@ static void answer_call(struct call *call, const struct error *err)
 
 /* A call whose sync never came: an error that the server reported stands (it was rolled back), rows
  * do not (the commit is unknown). */
-static void fail_calls(struct pg *pg)
+void pg_fail_calls(struct pg *pg)
 {
     struct call *call = pg->first;
     struct call *next;
@@ -458,20 +311,6 @@ static void fail_calls(struct pg *pg)
     }
 }
 
-/* The owner is told at the end of the turn, because any function may find out. */
-static void break_connection(struct pg *pg, const struct error *err)
-{
-    if (pg->state >= PG_BROKEN)
-        return;
-    pg->failure = *err;
-    pg->state = PG_BROKEN;
-    loop_unwatch(pg->watch);
-    pg->watch = NULL;
-    loop_timer_stop(pg->deadline);
-    pg->deadline = NULL;
-    loop_at_end_of_turn(pg->loop, &pg->turn);
-}
-
 static void lose_connection(struct pg *pg)
 {
     struct error err = {0};
@@ -480,19 +319,7 @@ static void lose_connection(struct pg *pg)
         fail_connecting(&err, pg->conn);
     else
         fail_connection(&err, pg->conn);
-    break_connection(pg, &err);
-}
-
-static void tell_broken(struct pg *pg)
-{
-    pg->state = PG_DEAD;
-    fail_calls(pg);
-    if (pg->state == PG_CLOSED)
-        return;
-    if (pg->was_ready)
-        pg->events.on_lost(pg->ctx, &pg->failure);
-    else
-        pg->events.on_connect(pg->ctx, &pg->failure);
+    pg_break_connection(pg, &err);
 }
 
 /* ---- statement names ---- */
@@ -526,7 +353,7 @@ static struct call *create_call(struct pg *pg, pg_done *done, void *ctx)
  * memory with statements that nobody uses. */
 static void deallocate(struct pg *pg, const char *server_name)
 {
-    char sql[STATEMENT_NAME_BYTES + 16];
+    char sql[PG_STATEMENT_NAME_BYTES + 16];
 
     snprintf(sql, sizeof(sql), "deallocate \"%s\"", server_name);
     append_call(pg, create_call(pg, NULL, NULL));
@@ -597,7 +424,7 @@ static void take_error(struct pg *pg, struct call *call, PGresult *result)
     fail_result(&err, result);
     PQclear(result);
     if (err.sqlstate[0] == '\0') {
-        break_connection(pg, &err);
+        pg_break_connection(pg, &err);
         return;
     }
     if (call->err.status == OK)
@@ -658,7 +485,7 @@ static void take_notifications(struct pg *pg)
 }
 
 /* Sending may have read, too: libpq reads when it cannot write, lest both sides wait. */
-static void flush(struct pg *pg)
+void pg_flush(struct pg *pg)
 {
     int left = PQflush(pg->conn);
 
@@ -671,7 +498,7 @@ static void flush(struct pg *pg)
     take_notifications(pg);
 }
 
-static void read_input(struct pg *pg)
+void pg_read_input(struct pg *pg)
 {
     bool is_alive = PQconsumeInput(pg->conn) == 1;
 
@@ -680,7 +507,7 @@ static void read_input(struct pg *pg)
     /* libpq may have read the end together with what came before it. */
     is_alive = is_alive && PQstatus(pg->conn) == CONNECTION_OK;
     if (pg->last_words.status != OK)
-        break_connection(pg, &pg->last_words);
+        pg_break_connection(pg, &pg->last_words);
     else if (!is_alive && pg->state == PG_READY)
         lose_connection(pg);
 }
@@ -702,7 +529,7 @@ static void become_ready(struct pg *pg)
 }
 
 /* The results of the session settings. */
-static void continue_set_up(struct pg *pg)
+void pg_continue_set_up(struct pg *pg)
 {
     if (!PQconsumeInput(pg->conn) || PQflush(pg->conn) < 0) {
         lose_connection(pg);
@@ -718,38 +545,11 @@ static void continue_set_up(struct pg *pg)
         }
         if (!is_success(result)) {
             fail_result(&err, result);
-            break_connection(pg, &err);
+            pg_break_connection(pg, &err);
             PQclear(result);
             return;
         }
         PQclear(result);
-    }
-}
-
-static void poll_connection(struct pg *pg);
-
-static void on_ready(void *ctx, int events)
-{
-    struct pg *pg = ctx;
-
-    switch (pg->state) {
-    case PG_CONNECTING:
-        poll_connection(pg);
-        break;
-    case PG_SETTING_UP:
-        continue_set_up(pg);
-        break;
-    case PG_READY:
-        if (events & LOOP_READ)
-            read_input(pg);
-        if ((events & LOOP_WRITE) && pg->state == PG_READY)
-            flush(pg);
-        break;
-    case PG_STARTING:
-    case PG_BROKEN:
-    case PG_DEAD:
-    case PG_CLOSED:
-        break;
     }
 }
 
@@ -782,11 +582,11 @@ static void set_up(struct pg *pg)
     PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
     PQsetnonblocking(pg->conn, 1);
     if (pg->call_sql) {
-        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
+        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, pg_on_ready, pg);
         become_ready(pg);
     } else if (write_settings(pg, &sql) && PQsendQuery(pg->conn, buf_str(&sql)) &&
                PQflush(pg->conn) >= 0)
-        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, on_ready, pg);
+        pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_READ, pg_on_ready, pg);
     else
         lose_connection(pg);
     buf_done(&sql);
@@ -794,7 +594,7 @@ static void set_up(struct pg *pg)
 
 /* libpq may close its socket and open another one in here (next host, without SSL): never watch one
  * across it. */
-static void poll_connection(struct pg *pg)
+void pg_poll_connection(struct pg *pg)
 {
     PostgresPollingStatusType step;
 
@@ -808,7 +608,7 @@ static void poll_connection(struct pg *pg)
     else
         pg->watch =
             loop_watch(pg->loop, PQsocket(pg->conn),
-                       step == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE, on_ready, pg);
+                       step == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE, pg_on_ready, pg);
 }
 
 /* What the server says before it ends a session that is idle libpq takes for a notice; the end
@@ -822,7 +622,7 @@ static void on_notice(void *ctx, const PGresult *result)
         fail_result(&pg->last_words, result);
 }
 
-static void connect_to(struct pg *pg, const char *address)
+void pg_connect_to(struct pg *pg, const char *address)
 {
     const struct pg_options login = {
         .url = pg->url,
@@ -840,185 +640,16 @@ static void connect_to(struct pg *pg, const char *address)
     }
     PQsetNoticeReceiver(pg->conn, on_notice, pg);
     pg->state = PG_CONNECTING;
-    pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_WRITE, on_ready, pg);
+    pg->watch = loop_watch(pg->loop, PQsocket(pg->conn), LOOP_WRITE, pg_on_ready, pg);
 }
 
-static void on_resolved(void *ctx, const struct error *err, const char *address)
+void pg_disconnect(struct pg *pg)
 {
-    struct resolving *resolving = ctx;
-    struct pg *pg = resolving->pg;
-
-    free(resolving);
-    if (!pg)
-        return;
-    pg->resolving = NULL;
-    if (pg->state != PG_STARTING) /* the deadline was faster */
-        return;
-    if (err)
-        break_connection(pg, err);
-    else
-        connect_to(pg, address);
-}
-
-/* True for one host name: libpq would ask the resolver itself, and wait.  Not for paths, addresses
- * and lists of hosts, nor for what no host name can be. */
-static bool is_host_name(const char *host)
-{
-    struct in6_addr ignored;
-
-    if (!host || *host == '\0' || *host == '/' || *host == '@')
-        return false;
-    if (strlen(host) > MAX_HOST_BYTES || inet_pton(AF_INET, host, &ignored) == 1 ||
-        inet_pton(AF_INET6, host, &ignored) == 1)
-        return false;
-    return host[strspn(
-               host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] == '\0';
-}
-
-/* The host that needs resolving, yours to free, or NULL. */
-static char *host_to_resolve(const char *url)
-{
-    PQconninfoOption *options = is_conninfo(url) ? PQconninfoParse(url, NULL) : NULL;
-    const char *host = option_value(options, "host");
-    const char *address = option_value(options, "hostaddr");
-    char *found = NULL;
-
-    if (!host)
-        host = getenv("PGHOST");
-    if (!address)
-        address = getenv("PGHOSTADDR");
-    if (!(address && *address) && !option_value(options, "service") && is_host_name(host))
-        found = mem_strdup(host);
-    PQconninfoFree(options);
-    return found;
-}
-
-static void begin(struct pg *pg)
-{
-    char *host = host_to_resolve(pg->url);
-
-    if (!host) {
-        connect_to(pg, NULL);
-        return;
-    }
-    pg->resolving = mem_alloc(sizeof(*pg->resolving));
-    pg->resolving->pg = pg;
-    loop_resolve(pg->loop, host, on_resolved, pg->resolving);
-    free(host);
-}
-
-static void on_deadline(void *ctx)
-{
-    struct pg *pg = ctx;
-    struct error err = {0};
-
-    fail(&err, UNAVAILABLE, "no answer from the database within %lld ms",
-         (long long)pg->connect_timeout_ms);
-    break_connection(pg, &err);
-}
-
-static void on_end_of_turn(void *ctx)
-{
-    struct pg *pg = ctx;
-
-    switch (pg->state) {
-    case PG_STARTING:
-        if (!pg->resolving)
-            begin(pg);
-        break;
-    case PG_READY:
-        flush(pg);
-        break;
-    case PG_BROKEN:
-        tell_broken(pg);
-        break;
-    case PG_DEAD:
-        fail_calls(pg);
-        break;
-    case PG_CONNECTING:
-    case PG_SETTING_UP:
-    case PG_CLOSED:
-        break;
-    }
-}
-
-/* ---- life, on the loop ---- */
-
-static void free_pg(struct pg *pg)
-{
-    while (pg->statements) {
-        struct statement *statement = pg->statements;
-
-        pg->statements = statement->next;
-        free(statement->name);
-        free(statement);
-    }
-    free(pg->url);
-    free(pg->application_name);
-    free(pg->channel);
-    free(pg->session_sql);
-    free(pg->call_sql);
-    free(pg->user);
-    if (pg->password)
-        explicit_bzero(pg->password, strlen(pg->password));
-    free(pg->password);
-    free(pg);
-}
-
-static void on_free(void *ctx)
-{
-    struct pg *pg = ctx;
-
-    fail_calls(pg); /* made by the callbacks of pg_close */
-    free_pg(pg);
-}
-
-struct pg *pg_start(struct loop *loop, const struct pg_options *options,
-                    const struct pg_events *events, void *ctx)
-{
-    struct pg *pg = mem_alloc(sizeof(*pg));
-
-    pg->loop = loop;
-    pg->events = *events;
-    pg->ctx = ctx;
-    pg->last = &pg->first;
-    pg->turn = (struct deferred){.fn = on_end_of_turn, .ctx = pg};
-    pg->end = (struct deferred){.fn = on_free, .ctx = pg};
-    pg->url = mem_strdup(options->url);
-    pg->application_name = mem_strdup(options->application_name);
-    pg->channel = mem_strdup(options->listen);
-    pg->session_sql = mem_strdup(options->session_sql);
-    pg->call_sql = mem_strdup(options->call_sql);
-    pg->user = mem_strdup(options->user);
-    pg->password = mem_strdup(options->password);
-    pg->needs_tls = options->needs_tls;
-    pg->connect_timeout_ms = options->connect_timeout_ms;
-    pg->statement_timeout_ms = options->statement_timeout_ms;
-    pg->deadline = loop_timer(loop, options->connect_timeout_ms, 0, on_deadline, pg);
-    loop_at_end_of_turn(loop, &pg->turn);
-    return pg;
-}
-
-void pg_close(struct pg *pg)
-{
-    if (!pg || pg->state == PG_CLOSED)
-        return;
-    if (!pg->loop) {
-        PQfinish(pg->conn);
-        free_pg(pg);
-        return;
-    }
-    pg->state = PG_CLOSED;
-    loop_undefer(pg->loop, &pg->turn);
-    loop_timer_stop(pg->deadline);
-    loop_unwatch(pg->watch);
-    if (pg->resolving)
-        pg->resolving->pg = NULL;
     PQfinish(pg->conn);
     pg->conn = NULL;
-    loop_at_end_of_turn(pg->loop, &pg->end);
-    fail_calls(pg);
 }
+
+/* ---- calling ---- */
 
 static bool send_call(struct pg *pg, struct call *call, const char *sql, const char *const *params,
                       size_t count)
@@ -1058,12 +689,6 @@ void pg_call(struct pg *pg, const char *name, const char *sql, const char *const
         lose_connection(pg);
 }
 
-void pg_set_call_sql(struct pg *pg, const char *call_sql)
-{
-    free(pg->call_sql);
-    pg->call_sql = mem_strdup(call_sql);
-}
-
 bool pg_is_alive(struct pg *pg)
 {
     struct pollfd descriptor;
@@ -1073,16 +698,6 @@ bool pg_is_alive(struct pg *pg)
     descriptor = (struct pollfd){.fd = PQsocket(pg->conn), .events = POLLIN | POLLRDHUP};
     /* First comes what the server said about it, and then the end. */
     while (pg->state == PG_READY && poll(&descriptor, 1, 0) > 0)
-        read_input(pg);
+        pg_read_input(pg);
     return pg->state == PG_READY;
-}
-
-size_t pg_in_flight(const struct pg *pg)
-{
-    return pg->in_flight;
-}
-
-int64_t pg_oldest_ms(const struct pg *pg)
-{
-    return pg->first ? loop_now_ms(pg->loop) - pg->first->sent_ms : 0;
 }

@@ -2,6 +2,7 @@
 #include "pg_errors.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -90,4 +91,34 @@ enum status pg_fail_refused(struct error *err, enum status status, const char *t
         memcpy(err->sqlstate, sqlstate, sizeof(sqlstate));
     buf_done(&out);
     return status;
+}
+
+enum status pg_status_of_sqlstate(const char *sqlstate)
+{
+    static const struct {
+        const char *prefix;
+        enum status status;
+    } table[] = {
+        {"08", UNAVAILABLE}, {"53", UNAVAILABLE}, {"57014", LIMIT}, {"57P", UNAVAILABLE},
+        {"58", UNAVAILABLE}, {"22", INVALID},     {"23", INVALID},  {"42501", DENIED},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (strncmp(sqlstate, table[i].prefix, strlen(table[i].prefix)) == 0)
+            return table[i].status;
+    return INTERNAL;
+}
+
+size_t pg_line_of_position(const char *sql, const char *position)
+{
+    long left = strtol(position, NULL, 10) - 1;
+    size_t line = 1;
+
+    for (; *sql && left > 0; sql++) {
+        if (*sql == '\n')
+            line++;
+        if (((unsigned char)*sql & 0xc0) != 0x80)
+            left--;
+    }
+    return line;
 }
