@@ -2,14 +2,16 @@
 /*
  * backend_internal.h - what the files of the SQL integration share.
  *
- * backend.c: results.  backend_message.c: messages.  backend_connect.c: $connect and registering.
- * backend_disconnect.c: $disconnect, touching, and registering again after an outage.
+ * backend.c: results.  backend_message.c: messages.  backend_batch.c: several of them in one
+ * transaction.  backend_connect.c: $connect and registering.  backend_disconnect.c: $disconnect,
+ * touching, and registering again after an outage.
  */
 #pragma once
 
 #include "backend.h"
 #include "buf.h"
 #include "event.h"
+#include "loop.h"
 #include "pg.h"
 
 struct connect_queue;
@@ -65,10 +67,79 @@ void log_route_failure(struct backend *backend, const struct route_failure *fail
  * replaced, so that a message body never reaches the log.  Borrowed: text itself is changed. */
 const char *redact_error(char *text, const char *sqlstate);
 
+/* ---- backend_message.c ---- */
+
+enum {
+    MESSAGE_HABITS = 256,       /* a power of two */
+    MESSAGE_MAX_LANES = 64,     /* database_pool_size */
+    MESSAGE_PENALTY_MS = 1000,  /* without company, for a route that was slow or failed, */
+    MESSAGE_STRANGER_MS = 60000 /* and for one whose schema shares no transactions */
+};
+
+/* One message event on its way.  The texts are kept for $error. */
+struct message_call {
+    struct backend *backend;
+    struct connection *connection;
+    backend_message_done *done;
+    void *ctx;
+    char route_key[128];
+    char request_id[FOREIGN_ID_BYTES];
+    char message_id[FOREIGN_ID_BYTES];
+    char *body;
+    char *token;
+    char connected_at[24];
+    char refusal_code[6];      /* "": it runs; else only $error does, */
+    char *refusal_text;        /* with this */
+    unsigned steps;            /* of then_run() */
+    bool is_alone;             /* has been in company that failed */
+    bool is_forbidden;         /* answered in a batch: no route matches, */
+    bool has_step;             /* or there is a step to run */
+    int lane;                  /* once it is sent; -1: any */
+    int64_t sent_ms;           /* loop_waited_ms() */
+    struct message_call *next; /* of its connection, while it waits */
+};
+
+/* How the routes of a key have behaved; keys that share one share the worst of both. */
+struct habit {
+    int64_t fast_until_ms;
+    int64_t alone_until_ms;
+};
+
+struct message_queue {
+    struct backend *backend;
+    struct connection *first; /* with messages that wait and none under way, oldest first */
+    struct connection *last;
+    size_t waiting;                      /* messages of these */
+    size_t in_flight[MESSAGE_MAX_LANES]; /* messages */
+    size_t lane_count;                   /* 0: whatever comes is sent at once */
+    struct habit habits[MESSAGE_HABITS];
+    struct deferred deferred;
+};
+
 struct message_queue *message_queue_create(struct backend *backend) MUST_USE;
 void message_queue_free(struct message_queue *queue); /* what waits is answered with an error */
+/* How long messages of that route took: whether they may go in company. */
+void message_queue_note_time(struct message_queue *queue, const char *route_key, int64_t took_ms);
+/* Those that come go alone for so long. */
+void message_queue_keep_alone(struct message_queue *queue, const char *route_key, int64_t for_ms);
+
+/* Runs its route on the lane that it has, or only $error when it is refused. */
+void message_call_send(struct message_call *call);
+/* Leaves the lane, answers whoever asked, and frees. */
+void message_call_finish(struct message_call *call, enum backend_result result);
+
+/* ---- backend_batch.c ---- */
+
+/* Runs their routes in one transaction, on the lane that they have. */
+void message_batch_send(struct message_queue *queue, struct message_call **calls, size_t count);
+
+/* ---- backend_connect.c ---- */
+
 struct connect_queue *connect_queue_create(struct backend *backend) MUST_USE;
 void connect_queue_free(struct connect_queue *queue);
+
+/* ---- backend_disconnect.c ---- */
+
 struct disconnect_queue *disconnect_queue_create(struct backend *backend) MUST_USE;
 void disconnect_queue_free(struct disconnect_queue *queue);
 size_t disconnect_queue_len(const struct disconnect_queue *queue);

@@ -4,10 +4,8 @@
  *
  * A lane is a database connection that runs events.  A lane without messages under way takes a
  * group of those that wait: no waiting window, what came meanwhile is the group.  In a group, each
- * message is a statement and a transaction of its own, but for messages whose routes are in a
- * schema that says "shared_transactions": neighbours of that kind are one call of
- * handle_messages(), one transaction.  What they share is the commit and nothing else: when any of
- * it fails, all of it is undone and each runs again alone.
+ * message is a statement and a transaction of its own, but for neighbours that may share one
+ * (backend_batch.c).
  *
  * Only routes that have been fast lately go in company, so that a slow one is slow alone.
  *
@@ -25,70 +23,16 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
-#include "pgarray.h"
 #include "profile.h"
 #include "store.h"
 
 enum {
     MESSAGE_PARAMS = 11,
     ERROR_PARAMS = MESSAGE_PARAMS + 2,
-    BATCH_PARAMS = 12,
-    MAX_STEPS = 100,     /* a route that goes on for ever does not */
-    MOST_ALONE = 8,      /* transactions in a row that one lane gets at a time */
-    HABITS = 256,        /* a power of two */
-    FAST_MS = 50,        /* a route that takes no longer may go in company, */
-    HABIT_MS = 10000,    /* for so long after it was seen to, */
-    PENALTY_MS = 1000,   /* but not soon after it was slow or failed, */
-    STRANGER_MS = 60000, /* nor when its schema shares no transactions */
-    MAX_LANES = 64       /* database_pool_size */
-};
-
-/* How the routes of a key have behaved; keys that share one share the worst of both. */
-struct habit {
-    int64_t fast_until_ms;
-    int64_t alone_until_ms;
-};
-
-/* One message event on its way.  The texts are kept for $error. */
-struct message_call {
-    struct backend *backend;
-    struct connection *connection;
-    backend_message_done *done;
-    void *ctx;
-    char route_key[128];
-    char request_id[FOREIGN_ID_BYTES];
-    char message_id[FOREIGN_ID_BYTES];
-    char *body;
-    char *token;
-    char connected_at[24];
-    char refusal_code[6];      /* "": it runs; else only $error does, */
-    char *refusal_text;        /* with this */
-    unsigned steps;            /* of then_run() */
-    bool is_alone;             /* has been in company that failed */
-    bool is_forbidden;         /* answered in a batch: no route matches, */
-    bool has_step;             /* or there is a step to run */
-    int lane;                  /* once it is sent; -1: any */
-    int64_t sent_ms;           /* loop_waited_ms() */
-    struct message_call *next; /* of its connection, while it waits */
-};
-
-struct message_batch {
-    struct message_queue *queue;
-    size_t count;
-    int64_t sent_ms; /* loop_waited_ms() */
-    size_t settled;  /* the calls before it are answered */
-    struct message_call *calls[];
-};
-
-struct message_queue {
-    struct backend *backend;
-    struct connection *first; /* with messages that wait and none under way, oldest first */
-    struct connection *last;
-    size_t waiting;              /* messages of these */
-    size_t in_flight[MAX_LANES]; /* messages */
-    size_t lane_count;           /* 0: whatever comes is sent at once */
-    struct habit habits[HABITS];
-    struct deferred deferred;
+    MAX_STEPS = 100, /* a route that goes on for ever does not */
+    MOST_ALONE = 8,  /* transactions in a row that one lane gets at a time */
+    FAST_MS = 50,    /* a route that takes no longer may go in company, */
+    HABIT_MS = 10000 /* for so long after it was seen to */
 };
 
 /* ---- habits ---- */
@@ -100,10 +44,10 @@ static struct habit *habit_of(struct message_queue *queue, const char *route_key
 
     for (const char *c = route_key; *c; c++)
         hash = (hash ^ (unsigned char)*c) * 16777619U;
-    return &queue->habits[(hash ^ hash >> 16) & (HABITS - 1)];
+    return &queue->habits[(hash ^ hash >> 16) & (MESSAGE_HABITS - 1)];
 }
 
-static void note_time(struct message_queue *queue, const char *route_key, int64_t took_ms)
+void message_queue_note_time(struct message_queue *queue, const char *route_key, int64_t took_ms)
 {
     struct habit *habit = habit_of(queue, route_key);
     int64_t now = loop_now_ms(queue->backend->env.loop);
@@ -111,10 +55,10 @@ static void note_time(struct message_queue *queue, const char *route_key, int64_
     if (took_ms <= FAST_MS)
         habit->fast_until_ms = now + HABIT_MS;
     else
-        habit->alone_until_ms = now + PENALTY_MS;
+        habit->alone_until_ms = now + MESSAGE_PENALTY_MS;
 }
 
-static void keep_alone(struct message_queue *queue, const char *route_key, int64_t for_ms)
+void message_queue_keep_alone(struct message_queue *queue, const char *route_key, int64_t for_ms)
 {
     habit_of(queue, route_key)->alone_until_ms = loop_now_ms(queue->backend->env.loop) + for_ms;
 }
@@ -166,7 +110,7 @@ static void leave_lane(struct message_queue *queue, const struct message_call *c
         make_ready(queue, connection);
 }
 
-static void finish_message(struct message_call *call, enum backend_result result)
+void message_call_finish(struct message_call *call, enum backend_result result)
 {
     leave_lane(call->backend->messages, call);
     call->connection->in_flight--;
@@ -216,7 +160,7 @@ static void on_error_handled(void *ctx, const struct error *err, const struct ro
                  err->sqlstate);
     if (is_handled)
         apply_rows(call->backend, call->connection, rows);
-    finish_message(call, is_handled ? BACKEND_OK : BACKEND_ERROR);
+    message_call_finish(call, is_handled ? BACKEND_OK : BACKEND_ERROR);
 }
 
 /* The route's own schema may have a typed error for it ("$error"). */
@@ -248,20 +192,18 @@ static void on_message_failed(struct message_call *call, const struct error *err
                                     .text = err->text};
 
     if (err->status == UNAVAILABLE) {
-        finish_message(call, BACKEND_ERROR);
+        message_call_finish(call, BACKEND_ERROR);
         return;
     }
     log_route_failure(call->backend, &failure);
     if (err->status == LIMIT) {
         call->backend->env.metrics->route_timeouts++;
-        finish_message(call, BACKEND_TIMEOUT);
+        message_call_finish(call, BACKEND_TIMEOUT);
         return;
     }
     call->backend->env.metrics->route_errors++;
     handle_error(call, err->sqlstate, err->text);
 }
-
-static void send_call(struct message_call *call);
 
 /* What the route left for a step of its own ("then_run"): NULL when nothing. */
 static const char *next_step(const struct rows *rows)
@@ -278,7 +220,7 @@ static bool go_on(struct message_call *call, const char *step)
     if (!step || ++call->steps > MAX_STEPS)
         return false;
     snprintf(call->route_key, sizeof(call->route_key), "%s", step);
-    send_call(call);
+    message_call_send(call);
     return true;
 }
 
@@ -291,14 +233,14 @@ static void on_message_handled(void *ctx, const struct error *err, const struct 
         on_message_failed(call, err);
         return;
     }
-    note_time(call->backend->messages, call->route_key,
-              loop_waited_ms(call->backend->env.loop) - call->sent_ms);
+    message_queue_note_time(call->backend->messages, call->route_key,
+                            loop_waited_ms(call->backend->env.loop) - call->sent_ms);
     is_forbidden = rows_count(rows) > 0 && result_is(rows, 0, "forbidden");
     if (!is_forbidden)
         apply_rows(call->backend, call->connection, rows);
     if (go_on(call, next_step(rows)))
         return;
-    finish_message(call, is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
+    message_call_finish(call, is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
 }
 
 static struct message_call *new_call(struct backend *backend, const struct backend_message *message,
@@ -324,7 +266,7 @@ static struct message_call *new_call(struct backend *backend, const struct backe
     return call;
 }
 
-static void send_call(struct message_call *call)
+void message_call_send(struct message_call *call)
 {
     const char *params[MESSAGE_PARAMS];
     struct store_query query = {
@@ -344,160 +286,6 @@ static void send_call(struct message_call *call)
     call->sent_ms = loop_waited_ms(call->backend->env.loop);
     fill_message_params(call, params);
     store_call(call->backend->env.store, &query, on_message_handled, call);
-}
-
-/* ---- several in one transaction ---- */
-
-static void settle(struct message_call *call)
-{
-    if (call->is_alone || call->has_step)
-        send_call(call);
-    else
-        finish_message(call, call->is_forbidden ? BACKEND_FORBIDDEN : BACKEND_OK);
-}
-
-/* In the order of the messages, because the clients see it. */
-static void settle_before(struct message_batch *batch, size_t index)
-{
-    while (batch->settled < index && batch->settled < batch->count)
-        settle(batch->calls[batch->settled++]);
-}
-
-static void apply_batch_row(struct message_batch *batch, const struct rows *rows, size_t row,
-                            struct relay *relay)
-{
-    struct backend *backend = batch->queue->backend;
-    int64_t index = rows_int(rows, row, RESULT_INDEX);
-    struct message_call *call;
-
-    if (index < 0 || (size_t)index >= batch->count) {
-        backend_apply_row(backend, NULL, rows, row, relay);
-        return;
-    }
-    settle_before(batch, (size_t)index);
-    call = batch->calls[index];
-    if (result_is(rows, row, "forbidden")) {
-        call->is_forbidden = true;
-    } else if (result_is(rows, row, "alone")) {
-        call->is_alone = true;
-        if (rows_text(rows, row, RESULT_TARGET))
-            keep_alone(batch->queue, call->route_key, STRANGER_MS);
-    } else if (result_is(rows, row, "then") && rows_text(rows, row, RESULT_TARGET)) {
-        if (!call->has_step)
-            snprintf(call->route_key, sizeof(call->route_key), "%s",
-                     rows_text(rows, row, RESULT_TARGET));
-        call->has_step = true;
-        call->steps = 1;
-    } else {
-        backend_apply_row(backend, call->connection, rows, row, relay);
-    }
-}
-
-static void on_batch_done(struct message_batch *batch, const struct rows *rows)
-{
-    struct message_queue *queue = batch->queue;
-    int64_t took_ms = loop_waited_ms(queue->backend->env.loop) - batch->sent_ms;
-    struct relay relay;
-
-    for (size_t i = 0; i < batch->count; i++)
-        note_time(queue, batch->calls[i]->route_key, took_ms);
-    relay_begin(&relay);
-    for (size_t row = 0; row < rows_count(rows); row++)
-        apply_batch_row(batch, rows, row, &relay);
-    relay_send(&relay, queue->backend);
-    settle_before(batch, batch->count);
-}
-
-/* All of it was undone: each gets its own chance, and its own error. */
-static void on_batch_failed(struct message_batch *batch, const struct error *err)
-{
-    for (size_t i = 0; i < batch->count; i++) {
-        struct message_call *call = batch->calls[i];
-
-        if (err->status == UNAVAILABLE) {
-            finish_message(call, BACKEND_ERROR);
-            continue;
-        }
-        keep_alone(batch->queue, call->route_key, PENALTY_MS);
-        call->is_alone = true;
-        send_call(call);
-    }
-}
-
-static void on_batch_handled(void *ctx, const struct error *err, const struct rows *rows)
-{
-    struct message_batch *batch = ctx;
-
-    if (err) {
-        log_debug("messages.again", "count=%zu sqlstate=%s", batch->count, err->sqlstate);
-        batch->queue->backend->env.metrics->message_batches_failed++;
-        on_batch_failed(batch, err);
-    } else {
-        on_batch_done(batch, rows);
-    }
-    free(batch);
-}
-
-/* The arrays of handle_messages(), in the order of its parameters. */
-enum batch_array {
-    BATCH_KEYS,
-    BATCH_CONNECTIONS,
-    BATCH_REQUESTS,
-    BATCH_MESSAGES,
-    BATCH_SOURCES,
-    BATCH_AGENTS,
-    BATCH_CONNECTED,
-    BATCH_BODIES,
-    BATCH_TOKENS,
-    BATCH_ARRAYS
-};
-
-static void add_to_arrays(const struct message_call *call, struct buf arrays[BATCH_ARRAYS])
-{
-    const char *texts[BATCH_ARRAYS] = {
-        [BATCH_KEYS] = call->route_key,
-        [BATCH_CONNECTIONS] = call->connection->id,
-        [BATCH_REQUESTS] = call->request_id,
-        [BATCH_MESSAGES] = call->message_id,
-        [BATCH_SOURCES] = call->connection->source_ip,
-        [BATCH_AGENTS] = call->connection->user_agent,
-        [BATCH_CONNECTED] = call->connected_at,
-        [BATCH_BODIES] = call->body,
-        [BATCH_TOKENS] = call->token,
-    };
-
-    for (size_t i = 0; i < BATCH_ARRAYS; i++)
-        pgarray_add(&arrays[i], texts[i]);
-}
-
-static void send_batch(struct message_queue *queue, struct message_call **calls, size_t count)
-{
-    const struct backend_env *env = &queue->backend->env;
-    struct message_batch *batch = mem_alloc(sizeof(*batch) + count * sizeof(*calls));
-    struct buf arrays[BATCH_ARRAYS];
-    const char *params[BATCH_PARAMS] = {queue->backend->routes, env->settings->shared_schemas,
-                                        env->config->stage};
-    struct store_query query = {
-        .lane = STORE_EVENT,
-        .slot = calls[0]->lane,
-        .name = "handle_messages",
-        .sql = "select " RESULT_COLUMNS " from switchboard.handle_messages($1, $2, $3, $4, $5, $6,"
-               " $7, $8, $9, $10, $11, $12)",
-        .params = params,
-        .param_count = BATCH_PARAMS,
-    };
-
-    batch->queue = queue;
-    batch->count = count;
-    batch->sent_ms = loop_waited_ms(env->loop);
-    memcpy(batch->calls, calls, count * sizeof(*calls));
-    pgarrays_begin(arrays, BATCH_ARRAYS); /* each message is bounded, and so is their number */
-    for (size_t i = 0; i < count; i++)
-        add_to_arrays(calls[i], arrays);
-    pgarrays_end(arrays, BATCH_ARRAYS, params + BATCH_PARAMS - BATCH_ARRAYS);
-    env->metrics->message_batches++;
-    store_call(env->store, &query, on_batch_handled, batch);
-    pgarrays_done(arrays, BATCH_ARRAYS);
 }
 
 /* ---- groups ---- */
@@ -582,10 +370,10 @@ static void send_group(struct message_queue *queue, const struct group *group)
     for (size_t i = 0, n; i < group->count; i += n) {
         n = count_sharing(queue, group, i);
         if (n > 1) {
-            send_batch(queue, group->calls + i, n);
+            message_batch_send(queue, group->calls + i, n);
         } else {
             n = 1;
-            send_call(group->calls[i]);
+            message_call_send(group->calls[i]);
         }
     }
 }
@@ -641,7 +429,7 @@ static void enqueue(struct message_queue *queue, struct message_call *call)
         if (connection->on_slot++ == 0)
             connection->slot = store_pick_slot(queue->backend->env.store);
         call->lane = connection->slot;
-        send_call(call);
+        message_call_send(call);
         return;
     }
     if (connection->waiting)
@@ -701,7 +489,7 @@ void message_queue_free(struct message_queue *queue)
             struct message_call *next = call->next;
 
             connection->on_slot++;
-            finish_message(call, BACKEND_ERROR);
+            message_call_finish(call, BACKEND_ERROR);
             call = next;
         }
     }
