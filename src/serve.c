@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "serve.h"
+#include "serve_internal.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "access_log.h"
@@ -14,9 +12,7 @@
 #include "auth.h"
 #include "backend.h"
 #include "cloudwatch.h"
-#include "config.h"
 #include "connections.h"
-#include "database_auth.h"
 #include "follower.h"
 #include "gateway.h"
 #include "http.h"
@@ -26,56 +22,14 @@
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
-#include "metrics.h"
 #include "node.h"
-#include "profile.h"
 #include "replay.h"
 #include "store.h"
 #include "websocket.h"
 
 enum {
     STOP_TICK_MS = 20,
-    NODE_NAME_BYTES = 160,
-    ENDPOINT_BYTES = 512,
-    SOURCE_ARN_BYTES = 512,
     INTEGRATION_ANSWER_BYTES = 10 * 1024 * 1024 /* API Gateway's limit of a payload */
-};
-
-enum app_state { APP_STARTING, APP_SERVING, APP_CLOSING, APP_LEAVING, APP_STOPPED };
-
-struct app {
-    struct config config; /* the caller's, with the ports that were bound */
-    enum app_state state;
-    struct loop *loop;
-    struct metrics metrics;
-    struct profile_settings settings;
-    struct auth *auth;
-    struct api *api; /* NULL: every route is SQL */
-    struct http_pool *pool;
-    struct integrations *integrations;
-    struct access_log *access_log;
-    struct cloudwatch *cloudwatch;
-    struct store *store; /* NULL, and all that needs it, when no route is SQL */
-    struct connections *connections;
-    struct replays *replays;
-    struct follower *follower;
-    struct backend *backend;
-    struct gateway *gateway;
-    struct websocket *websocket;
-    struct listener *listener;
-    struct http *http;
-    struct node *node;
-    struct timer *stop_timer;
-    struct timer *uptime_timer;
-    int64_t started_ms;
-    int64_t stop_deadline_ms;
-    bool is_printed;
-    bool has_http_client;
-    char host[64];
-    char node_name[NODE_NAME_BYTES];
-    char node_id[96];
-    char endpoint[ENDPOINT_BYTES];
-    char source_arn[SOURCE_ARN_BYTES];
 };
 
 /* ---- ready ---- */
@@ -275,20 +229,6 @@ static void on_uptime(void *ctx)
     app->metrics.slow_turns = loop_slow_turns(app->loop);
 }
 
-/* Every connection is a descriptor; the soft limit is usually far below what is allowed. */
-static void raise_descriptor_limit(const struct config *config)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur != RLIM_INFINITY && (int64_t)limit.rlim_cur < config->max_connections)
-        log_info("serve.descriptor_limit", "limit=%llu max_connections=%lld",
-                 (unsigned long long)limit.rlim_cur, (long long)config->max_connections);
-}
-
 /* The id is new in every life of a node; the name stays, so that the next life finds the rows of
  * the one before. */
 static void mint_node_id(struct app *app)
@@ -479,105 +419,6 @@ static enum status create_admin_side(struct app *app, struct error *err)
     return status;
 }
 
-static bool is_loopback_name(const char *address)
-{
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
-           strcmp(address, "localhost") == 0;
-}
-
-/* Behind a proxy on this machine everybody comes from this machine. */
-static void warn_of_development(const struct config *config)
-{
-    if (strcmp(config->development, "on") == 0 && !*config->management_access_key_id &&
-        !is_loopback_name(config->listen_address))
-        log_warn(
-            "serve.development", "address=%s warning=%s", log_quote(config->listen_address),
-            log_quote("DEVELOPMENT IS ON: WHOEVER IS ON THIS MACHINE, OR COMES THROUGH A PROXY "
-                      "ON IT, MAY SEND TO AND CLOSE EVERY CONNECTION. Never use this in "
-                      "production (development)"));
-}
-
-/* Whoever reads it has to see that this is no production server. */
-static void warn_of_demo_tokens(const struct config *config)
-{
-    if (config_is_on(config->demo_tokens))
-        log_warn("serve.demo_tokens", "warning=%s",
-                 log_quote("DEMO TOKENS ARE ON: EVERY TOKEN THAT BEGINS WITH valid_ IS ACCEPTED "
-                           "WITHOUT A CHECK. Never use this in production (demo_tokens)"));
-}
-
-static bool uses_database(const struct app *app)
-{
-    return !app->api || api_uses_sql(app->api);
-}
-
-static bool uses_http_client(const struct app *app)
-{
-    return app->api || auth_uses_http(&app->config) || database_auth_uses_http(&app->config);
-}
-
-static enum status check_files(const struct config *config, struct error *err)
-{
-    if (!*config->tls_ca_file || access(config->tls_ca_file, R_OK) == 0)
-        return OK;
-    return fail(err, INVALID, "cannot read tls_ca_file \"%s\": %s", config->tls_ca_file,
-                strerror(errno));
-}
-
-/* In front of the first request, and of threads. */
-static enum status start_http_client(struct app *app, struct error *err)
-{
-    enum status status = uses_http_client(app) ? http_client_setup(err) : OK;
-
-    app->has_http_client = status == OK && uses_http_client(app);
-    return status;
-}
-
-static enum status start_auth(struct app *app, struct error *err)
-{
-    enum status status = auth_create(&app->config, &app->auth, err);
-
-    if (status != OK)
-        return status;
-    profile_settings_init(&app->settings);
-    status = profile_settings_override(&app->settings, &app->config, err);
-    if (status != OK)
-        return status;
-    warn_of_demo_tokens(&app->config);
-    warn_of_development(&app->config);
-    auth_start(app->auth, app->loop);
-    return OK;
-}
-
-/* Their metrics are there before the first event; SQL routes are found when they are asked for. */
-static void name_routes(struct app *app)
-{
-    static const char *const always[] = {"$connect", "$disconnect",
-                                         "POST /@connections/{connectionId}"};
-
-    for (size_t i = 0; i < ARRAY_LEN(always); i++)
-        cloudwatch_add_route(app->cloudwatch, always[i]);
-    for (size_t i = 0; app->api && i < app->api->route_count; i++)
-        cloudwatch_add_route(app->cloudwatch, app->api->routes[i].key);
-}
-
-static enum status open_logs(struct app *app, struct error *err)
-{
-    const struct config *config = &app->config;
-
-    app->cloudwatch = cloudwatch_create(config->api_id, config->stage);
-    name_routes(app);
-    if (!*config->access_log_file)
-        return OK;
-    return access_log_create(app->loop, config->access_log_format, config->access_log_file,
-                             &app->access_log, err);
-}
-
-static enum status load_api(struct app *app, struct error *err)
-{
-    return *app->config.api ? api_load(app->config.api, &app->api, err) : OK;
-}
-
 static void create_integrations(struct app *app)
 {
     const struct config *config = &app->config;
@@ -597,27 +438,9 @@ static void create_integrations(struct app *app)
     app->integrations = integrations_create(&env);
 }
 
-/* What has to be right before anything is opened. */
-static enum status prepare(struct app *app, struct error *err)
-{
-    enum status status = load_api(app, err);
-
-    if (status == OK)
-        status = check_files(&app->config, err);
-    if (status == OK && uses_database(app))
-        status = database_auth_check(&app->config, err);
-    if (status == OK)
-        status = start_http_client(app, err);
-    if (status == OK)
-        status = start_auth(app, err);
-    if (status == OK)
-        status = open_logs(app, err);
-    return status;
-}
-
 static enum status start(struct app *app, struct error *err)
 {
-    enum status status = prepare(app, err);
+    enum status status = serve_prepare(app, err);
 
     if (status != OK)
         return status;
@@ -625,7 +448,7 @@ static enum status start(struct app *app, struct error *err)
     app->connections = connections_create((size_t)app->config.max_queue_bytes);
     if (app->api)
         create_integrations(app);
-    if (uses_database(app))
+    if (serve_uses_database(app))
         create_database_side(app);
     status = create_gateway_side(app, err);
     if (status == OK)
@@ -711,7 +534,7 @@ int cmd_serve(const struct config *config)
     app->config = *config;
     app->started_ms = clock_mono_ms();
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit(config);
+    serve_raise_descriptor_limit(config);
     app->loop = loop_create();
     if (start(app, &err) == OK) {
         log_info("serve.start", "port=%lld admin_port=%lld profile=%s node=%s",
