@@ -59,12 +59,13 @@ static enum status step(z_stream *stream, struct buf *out, bool *is_done)
     stream->next_out = room ? (unsigned char *)buf_reserve(out, room) : &beyond;
     stream->avail_out = given;
     rc = inflate(stream, Z_SYNC_FLUSH);
+    /* Whatever zlib has found behind that byte, in this call or in the next. */
+    if (!room && stream->avail_out == 0)
+        return LIMIT;
     if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
         return INVALID;
     if (room)
         buf_commit(out, given - stream->avail_out);
-    else if (stream->avail_out == 0)
-        return LIMIT;
     *is_done = rc == Z_BUF_ERROR || (stream->avail_in == 0 && stream->avail_out > 0);
     /* A block may say that it is the last one (7.2.3.4); what follows begins anew. */
     if (rc == Z_STREAM_END && inflateReset(stream) != Z_OK)
