@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * functions.js - handler.js behind Lambda's Invoke call, and nothing that costs time besides: no
- * request ids, no deadlines, no logging.
+ * request ids, no deadlines, no logging, and of HTTP what the gateway sends.  With node:http, that
+ * would take longer than the handler and the gateway together.
  *
  *   node functions.js PORT
  *
@@ -9,49 +10,54 @@
  */
 'use strict';
 
-const http = require('node:http');
+const net = require('node:net');
 const { handler } = require('./handler.js');
 
-const INVOKE = /^\/2015-03-31\/functions\/[^/]+\/invocations$/;
+const INVOKE = /^POST \/2015-03-31\/functions\/[^/ ]+\/invocations HTTP\/1\.1\r\n/;
+const LENGTH = /\r\ncontent-length: *([0-9]+)/i;
 
-function answer(response, status, text, failed) {
-  const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
-  if (failed) {
-    headers['X-Amz-Function-Error'] = 'Unhandled';
-  }
-  response.writeHead(status, headers);
-  response.end(text);
+function answer(socket, status, text, failed) {
+  socket.write(`HTTP/1.1 ${status}\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${Buffer.byteLength(text)}\r\n` +
+    `${failed ? 'X-Amz-Function-Error: Unhandled\r\n' : ''}\r\n${text}`);
 }
 
-async function invoke(text, response) {
+async function invoke(text, socket) {
   try {
-    answer(response, 200, JSON.stringify((await handler(JSON.parse(text))) ?? null), false);
+    answer(socket, '200 OK', JSON.stringify((await handler(JSON.parse(text))) ?? null), false);
   } catch (error) {
-    answer(response, 200, JSON.stringify({ errorMessage: String(error) }), true);
+    answer(socket, '200 OK', JSON.stringify({ errorMessage: String(error) }), true);
   }
 }
 
-const server = http.createServer((request, response) => {
-  if (request.method !== 'POST' || !INVOKE.test(request.url)) {
-    answer(response, 404, '{"Type":"User","Message":"Function not found"}', false);
-    return;
+/* The end of the first request in the bytes, 0 when it has not come yet.  Events are with the
+ * function one at a time on a connection, as in Lambda's API. */
+function serve(bytes, socket) {
+  const end = bytes.indexOf('\r\n\r\n');
+  if (end < 0) {
+    return 0;
   }
-  let first = null; // nearly every event comes in one piece
-  let parts = null;
-  request.on('data', (part) => {
-    if (first === null) {
-      first = part;
-    } else {
-      parts = parts ?? [first];
-      parts.push(part);
-    }
+  const head = bytes.latin1Slice(0, end);
+  const length = Number((LENGTH.exec(head) ?? [0, 0])[1]);
+  const total = end + 4 + length;
+  if (bytes.length < total) {
+    return 0;
+  }
+  if (INVOKE.test(`${head}\r\n`)) {
+    invoke(bytes.utf8Slice(end + 4, total) || '{}', socket);
+  } else {
+    answer(socket, '404 Not Found', '{"Type":"User","Message":"Function not found"}', false);
+  }
+  return total;
+}
+
+const server = net.createServer({ noDelay: true }, (socket) => {
+  let kept = null; // nearly every event comes in one piece
+  socket.on('data', (part) => {
+    const bytes = kept ? Buffer.concat([kept, part]) : part;
+    const used = serve(bytes, socket);
+    kept = used < bytes.length ? bytes.subarray(used) : null;
   });
-  request.on('end', () => {
-    invoke((parts ? Buffer.concat(parts) : first ?? '{}').toString(), response);
-  });
+  socket.on('error', () => socket.destroy());
 });
-// The gateway keeps its connections; one that is closed while it sends would cost an event.
-server.keepAliveTimeout = 0;
-server.headersTimeout = 0;
-server.requestTimeout = 0;
 server.listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 65535 });
