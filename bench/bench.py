@@ -57,10 +57,17 @@ def judge(row, results):
             "unit": row["unit"], "medians": medians, "rounds": results, "targets": judged}
 
 
+def git(*words):
+    return subprocess.run(["git", "-C", str(lab.ROOT), *words], stdout=subprocess.PIPE, text=True,
+                          check=False).stdout.strip()
+
+
 def commit():
-    done = subprocess.run(["git", "-C", str(lab.ROOT), "describe", "--always", "--dirty",
-                           "--exclude=*"], stdout=subprocess.PIPE, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """What the benchmark itself has written does not make it another tree."""
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!README.md",
+                  ":!bench/results")
+    name = git("describe", "--always", "--exclude=*")
+    return name + ("-dirty" if changed else "") if name else "unknown"
 
 
 def processor():

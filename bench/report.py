@@ -98,8 +98,10 @@ def heading(run):
     versions = ", ".join(about["peers"].values())
     commits = list(dict.fromkeys(row.get("commit", about["commit"]) for row in run["rows"]))
     commits = ", ".join(f"`{commit}`" for commit in commits)
+    rounds = sorted({len(row["rounds"]) for row in run["rows"]})
+    rounds = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else f"{rounds[0]}"
     return (f"Measured on {about['date']} at commit {commits} on {about['processor']},"
-            f" the clients on the same processors: medians of {about['rounds']} rounds of"
+            f" the clients on the same processors: medians of {rounds} rounds of"
             f" {about['seconds']:g} s, ours and its references in turn. Against {versions}.")
 
 
