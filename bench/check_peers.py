@@ -15,6 +15,8 @@ import signal
 import sys
 import time
 
+import websockets
+
 from peers import (SWITCHBOARD, LambdaFunctions, Nchan, NodeWs, Pushpin, ServerlessOffline,
                    SwitchboardLambda, install, memory_kb)
 
@@ -23,9 +25,8 @@ ODD_TEXT = "grüße \u2028 \U0001f4ec \"quoted\" \\ m:c: " + "x" * 300
 
 
 def open_client(peer, path):
-    import websockets  # pylint: disable=import-outside-toplevel
     return websockets.connect(f"ws://127.0.0.1:{peer.port}{path}", compression=None,
-                                    ping_interval=None, max_queue=None, open_timeout=30)
+                              ping_interval=None, max_queue=None, open_timeout=30)
 
 
 async def receive(client, expected, what):

@@ -3,7 +3,6 @@
 """The peers of the benchmark: programs that people would pick instead of Switchboard.
 
     bench/peers.py install    installs what is missing: from Debian, and from npm into bench/peers
-    bench/peers.py check      the same as bench/check_peers.py: installs, starts and checks each
 
 Each peer is a class: `with Nchan() as peer:` has it running on a free loopback port, with all of
 its files in a temporary folder that is gone afterwards.  `peer.port` takes clients, `peer.pids` are
@@ -42,7 +41,6 @@ NCHAN_BUFFER = 64  # messages of a channel that wait; more than publishers have 
 PACKAGES = ["nginx-light", "libnginx-mod-nchan", "pushpin", "python3-websockets"]
 NODE_PACKAGES = ["nodejs", "npm"]
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
-CHECK = pathlib.Path(__file__).resolve().parent / "check_peers.py"
 
 
 # ---- installing ----
@@ -617,8 +615,6 @@ def main():
     command = sys.argv[1] if len(sys.argv) == 2 else ""
     if command == "install":
         install()
-    elif command == "check":
-        os.execv(sys.executable, [sys.executable, str(CHECK)])
     else:
         sys.exit(__doc__)
 

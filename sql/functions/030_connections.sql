@@ -265,6 +265,7 @@ create or replace function switchboard.subscribe_email_verification(connection_i
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     connection record;
@@ -303,6 +304,7 @@ create or replace function switchboard.notify_email_verified(email text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     address constant text := lower(btrim(email));

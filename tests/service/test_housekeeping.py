@@ -136,15 +136,17 @@ def test_a_client_whose_row_has_expired_is_closed(server):
 
 def test_the_server_cleans_up_by_itself_at_its_interval(database, start_server):
     server = start_server(database, cleanup_interval_s=1)
+
+    def done():
+        return [line for line in server.lines("cleanup.done") if " expired=3 " in line]
+
     for count, name in enumerate(("first", "second"), 1):
         add_rows(database, name, 3, expires="-1 second")
         wait_for(lambda: rows_of(database, name, "is_active") == 0, f"the {name} are inactive")
         # What is added before the end of a run goes with that one.
-        done = wait_for(lambda: (lambda lines: lines if len(lines) == count else None)(
-            [line for line in server.lines("cleanup.done") if " expired=3 " in line]),
-            f"the run of the {name} is over")
+        wait_for(lambda: len(done()) == count, f"the run of the {name} is over")
     assert server.metrics()["switchboard_cleanup_expired_total"] == 6
-    assert all("deleted=0" in line for line in done)
+    assert all("deleted=0" in line for line in done())
 
 
 def test_clients_connect_while_many_rows_are_cleaned_up(database, start_server):
